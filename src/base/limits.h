@@ -1,0 +1,33 @@
+/* Every named bound on what comes from outside. Bytes unless said otherwise. */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#define KIB ((size_t)1024)
+#define MIB ((size_t)1024 * KIB)
+#define GIB ((size_t)1024 * MIB)
+
+/* gRPC: the message size both sides of the original use; its session servers in
+ * clients receive at most 4 MiB, so senders chunk at 3 MiB. */
+#define LIMIT_GRPC_MESSAGE (16 * MIB)
+#define LIMIT_GRPC_CHUNK (3 * MIB)
+#define LIMIT_GRPC_HEADERS (64 * KIB)
+#define LIMIT_GRPC_STREAMS 10000 /* concurrent, a connection */
+
+#define LIMIT_PATH 4096
+#define LIMIT_FILE_NAME 255
+#define LIMIT_XATTR_VALUE (64 * KIB)
+#define LIMIT_XATTRS 1024 /* a file */
+
+#define LIMIT_MANIFEST (4 * MIB)
+#define LIMIT_IMAGE_CONFIG (8 * MIB)
+#define LIMIT_JSON_DEPTH 100
+#define LIMIT_TOML_FILE (4 * MIB)
+#define LIMIT_DOCKERFILE (16 * MIB)
+#define LIMIT_PASSWD_FILE (10 * MIB)
+#define LIMIT_SECRET 512000
+#define LIMIT_LLB_OPS 200000
+#define LIMIT_ERROR_TEXT (64 * KIB)
+#define LIMIT_TAR_PAX (1 * MIB)
+#define LIMIT_HTTP_BODY (16 * MIB) /* of a JSON or error answer kept in memory */
+
+#endif

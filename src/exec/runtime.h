@@ -1,0 +1,97 @@
+/* Running processes in containers, whatever does it: an OCI runtime program (runc, crun) or, later, a native runner. */
+#ifndef EXEC_RUNTIME_H
+#define EXEC_RUNTIME_H
+
+#include "base/ctx.h"
+#include "base/err.h"
+#include "snapshot/mounts.h"
+
+enum exec_net { EXEC_NET_DEFAULT, EXEC_NET_HOST, EXEC_NET_NONE };
+
+struct exec_mount {
+	struct str dest;       /* absolute in the container */
+	struct mounts *mounts; /* what is there: bind, overlay, tmpfs */
+	struct str selector;   /* sub-path of it, resolved inside it; or empty */
+	bool readonly;
+	bool nosuid, nodev, noexec;
+	bool is_file; /* source is a single file (secret, socket) */
+};
+
+struct exec_kv {
+	struct str key, value;
+};
+struct exec_ulimit {
+	struct str name; /* lower case: nofile */
+	int64_t soft, hard;
+};
+
+struct exec_process {
+	struct str *args; /* at least one, first not empty: INVALID_ARGUMENT otherwise */
+	size_t n_args;
+	struct str *env; /* K=V */
+	size_t n_env;
+	struct str cwd;
+	struct str user; /* "", name, uid, user:group */
+	bool tty;
+};
+
+struct exec_spec {
+	struct exec_process process;
+	struct mounts *root;
+	bool root_readonly;
+	struct exec_mount *mounts; /* sorted so that parents come first */
+	size_t n_mounts;
+	enum exec_net net;
+	bool insecure;
+	struct str hostname;
+	struct exec_kv *hosts; /* key host, value IP */
+	size_t n_hosts;
+	struct exec_ulimit *ulimits;
+	size_t n_ulimits;
+	struct str cgroup_parent;
+	int64_t memory, memory_swap, cpu_quota;
+	uint64_t cpu_shares, cpu_period;
+	struct str cpuset_cpus, cpuset_mems;
+	const int32_t *valid_exit_codes;
+	size_t n_valid_exit_codes;
+	bool remove_stubs_recursive;
+};
+
+struct exec_io {
+	int stdin_fd; /* -1: /dev/null; borrowed */
+	/* Called from one thread each with output as it comes. stream 1 or 2. */
+	void (*output)(void *arg, int stream, struct str data);
+	void *arg;
+};
+
+struct executor;
+struct executor_config {
+	const char *root;      /* state dir: bundles, resolv.conf, hosts, netns */
+	const char *runtime;   /* path or name; NULL: buildkit-runc, runc */
+	const char *net_mode;  /* auto host bridge cni */
+	const char *cni_config, *cni_bin_dir;
+	int cni_pool_size;
+	const char *bridge_name, *bridge_subnet;
+	const char *cgroup_parent, *apparmor_profile;
+	const char *const *dns_nameservers, *const *dns_options, *const *dns_search;
+	size_t n_dns_nameservers, n_dns_options, n_dns_search;
+	bool rootless, no_process_sandbox;
+	const char *otel_socket; /* bind-mounted into steps; NULL: none */
+};
+/* Cleans up what a killed daemon left: containers, mounts, cgroups, netns. */
+struct err *executor_open(const struct executor_config *cfg, struct ctx *ctx, struct executor **ret) ERR_RESULT;
+void executor_close(struct executor *e);
+const char *executor_net_label(const struct executor *e); /* "host" or "cni" */
+
+/* Runs to the end. On a non-zero (or not listed) exit: UNKNOWN "exit code: N" with detail gatewayapi.ExitMessage and *ret_exit set
+ * (also on success). Cancelling ctx kills the container and everything in it. Stubs made for mount points are gone from root after it. */
+struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_spec *spec, const struct exec_io *io, int *ret_exit) ERR_RESULT;
+
+/* A container that lives for several processes (gateway NewContainer). started() is called when pid 1 runs. */
+struct container;
+struct err *container_start(struct executor *e, struct ctx *ctx, const struct exec_spec *spec, const struct exec_io *io, struct container **ret) ERR_RESULT;
+struct err *container_exec(struct container *c, struct ctx *ctx, const struct exec_process *p, const struct exec_io *io, int *ret_exit) ERR_RESULT;
+struct err *container_wait(struct container *c, struct ctx *ctx, int *ret_exit) ERR_RESULT;
+void container_free(struct container *c); /* kills */
+
+#endif
