@@ -17,7 +17,7 @@ struct arena {
 	size_t used; /* bytes handed out, for limits and accounting */
 };
 
-#define ARENA_INIT ((struct arena){ 0 })
+#define ARENA_INIT ((struct arena) { 0 })
 
 void arena_init(struct arena *a);
 void arena_fini(struct arena *a);

@@ -17,7 +17,7 @@ struct buf {
 	bool overflow;
 };
 
-#define BUF_INIT(max_) ((struct buf){ .max = (max_) })
+#define BUF_INIT(max_) ((struct buf) { .max = (max_) })
 
 void buf_init(struct buf *b, size_t max);
 void buf_fini(struct buf *b);

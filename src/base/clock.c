@@ -26,7 +26,7 @@ struct timespec clock_to_timespec(int64_t ns)
 		s--;
 		rest += NSEC_PER_SEC;
 	}
-	return (struct timespec){ .tv_sec = s, .tv_nsec = rest };
+	return (struct timespec) { .tv_sec = s, .tv_nsec = rest };
 }
 
 /* n nanoseconds below a second as ".123", without trailing zeros. */
@@ -189,7 +189,8 @@ char *clock_format_duration(struct arena *a, int64_t ns)
 		const char *name = unit == 1 ? "ns" : unit == 1000 ? "\xc2\xb5s" : "ms";
 
 		format_fraction(frac, sizeof(frac), (int64_t)((u % unit) * (1000000000u / unit)));
-		return arena_printf(a, "%s%llu%s%s", sign, (unsigned long long)(u / unit), frac, name);
+		return arena_printf(a, "%s%llu%s%s", sign, (unsigned long long)(u / unit), frac,
+				    name);
 	}
 	format_fraction(frac, sizeof(frac), (int64_t)(u % (uint64_t)NSEC_PER_SEC));
 	s = u / (uint64_t)NSEC_PER_SEC;

@@ -197,7 +197,7 @@ bool ctx_watch(struct ctx *c, struct ctx_watch *w, void (*fn)(void *), void *arg
 {
 	bool ok;
 
-	*w = (struct ctx_watch){ .fn = fn, .arg = arg };
+	*w = (struct ctx_watch) { .fn = fn, .arg = arg };
 	list_init(&w->link);
 	(void)pthread_mutex_lock(&c->mutex);
 	ok = !c->cause;
@@ -242,7 +242,7 @@ struct err *ctx_poll(struct ctx *c, struct pollfd *fds, size_t n, int timeout_ms
 		all = heap = mem_calloc(n + 1, sizeof(*heap));
 	if (n)
 		memcpy(all, fds, n * sizeof(*fds));
-	all[n] = (struct pollfd){ .fd = wake, .events = POLLIN };
+	all[n] = (struct pollfd) { .fd = wake, .events = POLLIN };
 	if (!ctx_watch(c, &w, poke_eventfd, &wake))
 		return ctx_err(c);
 	for (;;) {
@@ -289,6 +289,7 @@ struct err *ctx_sleep(struct ctx *c, int64_t ns)
 		if (left <= 0)
 			return ctx_err(c);
 		TRY(ctx_poll(c, NULL, 0,
-			     (int)MIN((left + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC, INT64_C(3600000)), &ready));
+			     (int)MIN((left + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC, INT64_C(3600000)),
+			     &ready));
 	}
 }

@@ -54,8 +54,8 @@ void ctx_unwatch(struct ctx *c, struct ctx_watch *w);
 
 /* poll(2) that also ends with c: an error then. timeout_ms < 0 waits for ever.
  * *ret_ready is 0 on time-out. */
-struct err *ctx_poll(struct ctx *c, struct pollfd *fds, size_t n, int timeout_ms, int *ret_ready)
-	ERR_RESULT;
+struct err *ctx_poll(struct ctx *c, struct pollfd *fds, size_t n, int timeout_ms,
+		     int *ret_ready) ERR_RESULT;
 /* Waits for a time to pass or the ctx to end. For retry delays, not for
  * synchronisation. */
 struct err *ctx_sleep(struct ctx *c, int64_t ns) ERR_RESULT;

@@ -179,7 +179,7 @@ const char *err_code_name(enum err_code code)
 void err_add_detail(struct err *e, const char *type_url, struct str value)
 {
 	e->details = mem_realloc(e->details, e->n_details + 1, sizeof(*e->details));
-	e->details[e->n_details++] = (struct err_detail_item){
+	e->details[e->n_details++] = (struct err_detail_item) {
 		.type_url = mem_strdup(type_url),
 		.value = mem_dup(value.ptr, value.len),
 		.len = value.len,

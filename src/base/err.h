@@ -44,7 +44,7 @@ void err_freep(struct err **e);
 
 enum err_code err_code(const struct err *e); /* ERR_OK for NULL */
 void err_set_code(struct err *e, enum err_code code);
-int err_get_errno(const struct err *e); /* 0 when there is none */
+int err_get_errno(const struct err *e);    /* 0 when there is none */
 const char *err_text(const struct err *e); /* "" for NULL; lives as long as e */
 bool err_is(const struct err *e, enum err_code code);
 const char *err_code_name(enum err_code code);

@@ -10,7 +10,10 @@ struct list {
 	struct list *prev, *next;
 };
 
-#define LIST_HEAD_INIT(h) { &(h), &(h) }
+#define LIST_HEAD_INIT(h)                                                                          \
+	{                                                                                          \
+		&(h), &(h)                                                                         \
+	}
 
 static inline void list_init(struct list *h)
 {

@@ -21,7 +21,7 @@ static _Thread_local int n_held;
 
 void lock_init(struct lock *l, enum lock_class class)
 {
-	*l = (struct lock){ .class = class };
+	*l = (struct lock) { .class = class };
 	(void)pthread_mutex_init(&l->mutex, NULL);
 }
 

@@ -97,7 +97,7 @@ void *map_put(struct map *m, struct str key, void *value)
 	}
 	if (m->n_entries == m->cap_entries)
 		rebuild(m);
-	m->entries[m->n_entries] = (struct map_entry){
+	m->entries[m->n_entries] = (struct map_entry) {
 		.key = mem_strndup(key.ptr, key.len),
 		.key_len = key.len,
 		.hash = hash,
@@ -135,7 +135,8 @@ struct map_entry *map_next(const struct map *m, struct map_entry *prev)
 
 static int by_key(const void *a, const void *b)
 {
-	return str_cmp(map_key(*(struct map_entry *const *)a), map_key(*(struct map_entry *const *)b));
+	return str_cmp(map_key(*(struct map_entry *const *)a),
+		       map_key(*(struct map_entry *const *)b));
 }
 
 struct map_entry **map_sorted(const struct map *m, struct arena *a)

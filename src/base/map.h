@@ -20,7 +20,7 @@ struct map {
 	size_t n_entries, cap_entries, n_live, index_cap;
 };
 
-#define MAP_INIT ((struct map){ 0 })
+#define MAP_INIT ((struct map) { 0 })
 
 void map_init(struct map *m);
 /* Frees keys and table; each live value goes to free_value if given. */

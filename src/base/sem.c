@@ -10,7 +10,7 @@ struct waiter {
 
 void sem_init(struct sem *s, size_t total)
 {
-	*s = (struct sem){ .total = total, .free = total };
+	*s = (struct sem) { .total = total, .free = total };
 	lock_init(&s->lock, LOCK_SEM);
 	cond_init(&s->cond);
 	list_init(&s->waiters);

@@ -23,7 +23,7 @@ struct call {
 
 void singleflight_init(struct singleflight *s, struct ctx *ctx)
 {
-	*s = (struct singleflight){ .ctx = ctx };
+	*s = (struct singleflight) { .ctx = ctx };
 	lock_init(&s->lock, LOCK_SINGLEFLIGHT);
 }
 
@@ -79,7 +79,7 @@ struct err *singleflight_do(struct singleflight *s, struct ctx *ctx, struct str 
 	c = map_get(&s->calls, key);
 	if (!c) {
 		c = NEW(struct call);
-		*c = (struct call){
+		*c = (struct call) {
 			.s = s,
 			.ctx = ctx_new(s->ctx),
 			.key = mem_strndup(key.ptr, key.len),

@@ -71,7 +71,7 @@ struct str str_sub(struct str s, size_t from, size_t to)
 {
 	to = MIN(to, s.len);
 	from = MIN(from, to);
-	return (struct str){ s.ptr ? s.ptr + from : NULL, to - from };
+	return (struct str) { s.ptr ? s.ptr + from : NULL, to - from };
 }
 
 ptrdiff_t str_find(struct str s, char c)
@@ -120,7 +120,7 @@ bool str_next(struct str *rest, char sep, struct str *ret_field)
 	if (rest->len == SIZE_MAX)
 		return false;
 	if (!str_cut(*rest, sep, ret_field, rest))
-		*rest = (struct str){ NULL, SIZE_MAX };
+		*rest = (struct str) { NULL, SIZE_MAX };
 	return true;
 }
 

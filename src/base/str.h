@@ -18,17 +18,17 @@ struct str {
 
 /* For printf: "%.*s" with STR_ARG(s). */
 #define STR_ARG(s) (int)(s).len, (s).ptr
-#define STR(lit) ((struct str){ "" lit "", sizeof(lit) - 1 })
-#define STR_NONE ((struct str){ NULL, 0 })
+#define STR(lit) ((struct str) { "" lit "", sizeof(lit) - 1 })
+#define STR_NONE ((struct str) { NULL, 0 })
 
 static inline struct str str_from(const char *cstr)
 {
-	return (struct str){ cstr, cstr ? strlen(cstr) : 0 };
+	return (struct str) { cstr, cstr ? strlen(cstr) : 0 };
 }
 
 static inline struct str str_make(const void *ptr, size_t len)
 {
-	return (struct str){ (const char *)ptr, len };
+	return (struct str) { (const char *)ptr, len };
 }
 
 bool str_eq(struct str a, struct str b);

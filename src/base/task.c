@@ -24,8 +24,8 @@ struct task {
 
 struct task_pool {
 	struct lock lock;
-	struct cond work;   /* a task was queued */
-	struct cond gone;   /* a thread ended or a task finished */
+	struct cond work; /* a task was queued */
+	struct cond gone; /* a thread ended or a task finished */
 	struct list queue;
 	size_t n_threads, n_idle, n_queued, n_active;
 	bool stopping;
@@ -196,7 +196,7 @@ void task_go(struct ctx *ctx, const char *name, task_fn fn, void *arg)
 
 void task_group_init(struct task_group *g, struct ctx *parent, size_t limit)
 {
-	*g = (struct task_group){ .ctx = ctx_new(parent), .limit = limit };
+	*g = (struct task_group) { .ctx = ctx_new(parent), .limit = limit };
 	lock_init(&g->lock, LOCK_EVENT);
 	cond_init(&g->done);
 }
@@ -236,7 +236,7 @@ void task_group_go(struct task_group *g, const char *name, task_fn fn, void *arg
 {
 	struct group_job *j = NEW(struct group_job);
 
-	*j = (struct group_job){ g, fn, arg };
+	*j = (struct group_job) { g, fn, arg };
 	lock_take(&g->lock);
 	while (g->limit && g->running >= g->limit)
 		cond_wait_uninterrupted(&g->done, &g->lock);

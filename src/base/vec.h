@@ -12,7 +12,10 @@
 		type *items;                                                                       \
 		size_t len, cap;                                                                   \
 	}
-#define VEC_INIT { NULL, 0, 0 }
+#define VEC_INIT                                                                                   \
+	{                                                                                          \
+		NULL, 0, 0                                                                         \
+	}
 
 #define vec_push(v, item)                                                                          \
 	do {                                                                                       \

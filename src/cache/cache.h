@@ -28,26 +28,34 @@ struct kv;
 
 struct cache_opts {
 	struct str description;
-	const char *type;  /* CACHE_TYPE_*; NULL is regular */
-	bool retain;       /* a mutable one is kept when its handle is released (cache mounts, locals) */
+	const char *type; /* CACHE_TYPE_*; NULL is regular */
+	bool retain; /* a mutable one is kept when its handle is released (cache mounts, locals) */
 	int64_t created_ns; /* 0 is now */
 };
 
-struct err *cache_open(struct kv *kv, struct snapshotter *s, struct content *c, const char *tmp_dir, struct ctx *ctx, struct cache **ret) ERR_RESULT;
+struct err *cache_open(struct kv *kv, struct snapshotter *s, struct content *c, const char *tmp_dir,
+		       struct ctx *ctx, struct cache **ret) ERR_RESULT;
 /* All handles must be released. */
 void cache_close(struct cache *c);
 struct snapshotter *cache_snapshotter(struct cache *c);
 struct content *cache_content(struct cache *c);
 
 /* A new layer on parent (borrowed; NULL is scratch). */
-struct err *cache_new(struct cache *c, struct ctx *ctx, struct cache_ref *parent, const struct cache_opts *o, struct cache_mut **ret) ERR_RESULT;
-/* By record id: NOT_FOUND when it is gone. A retained mutable one must not be in use (UNAVAILABLE "X: locked"). */
-struct err *cache_get(struct cache *c, struct ctx *ctx, struct str id, struct cache_ref **ret) ERR_RESULT;
-struct err *cache_get_mut(struct cache *c, struct ctx *ctx, struct str id, struct cache_mut **ret) ERR_RESULT;
+struct err *cache_new(struct cache *c, struct ctx *ctx, struct cache_ref *parent,
+		      const struct cache_opts *o, struct cache_mut **ret) ERR_RESULT;
+/* By record id: NOT_FOUND when it is gone. A retained mutable one must not be in use (UNAVAILABLE
+ * "X: locked"). */
+struct err *cache_get(struct cache *c, struct ctx *ctx, struct str id,
+		      struct cache_ref **ret) ERR_RESULT;
+struct err *cache_get_mut(struct cache *c, struct ctx *ctx, struct str id,
+			  struct cache_mut **ret) ERR_RESULT;
 /* Lower layers first (MergeOp). One input gives a clone. */
-struct err *cache_merge(struct cache *c, struct ctx *ctx, struct cache_ref *const *inputs, size_t n, const struct cache_opts *o, struct cache_ref **ret) ERR_RESULT;
+struct err *cache_merge(struct cache *c, struct ctx *ctx, struct cache_ref *const *inputs, size_t n,
+			const struct cache_opts *o, struct cache_ref **ret) ERR_RESULT;
 /* upper minus lower (DiffOp); either may be NULL. */
-struct err *cache_diff(struct cache *c, struct ctx *ctx, struct cache_ref *lower, struct cache_ref *upper, const struct cache_opts *o, struct cache_ref **ret) ERR_RESULT;
+struct err *cache_diff(struct cache *c, struct ctx *ctx, struct cache_ref *lower,
+		       struct cache_ref *upper, const struct cache_opts *o,
+		       struct cache_ref **ret) ERR_RESULT;
 
 /* A lazy layer known by its blob: pulled by `fetch` when first needed. chain_id identifies the
  * stack: an existing record with that chain id is returned instead. parent is borrowed. */
@@ -64,7 +72,8 @@ struct cache_fetcher {
 	void (*unref)(void *arg);
 	void *arg;
 };
-struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref *parent, const struct cache_blob *b, const struct cache_fetcher *f,
+struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref *parent,
+			      const struct cache_blob *b, const struct cache_fetcher *f,
 			      const struct cache_opts *o, struct cache_ref **ret) ERR_RESULT;
 
 /* ---- immutable handles ---- */
@@ -78,16 +87,19 @@ int64_t cache_ref_created(const struct cache_ref *r);
 /* Pulls and unpacks what is lazy; after it the snapshot exists. progress may be NULL. */
 struct cache_progress {
 	/* current == total at the end; id is the blob digest text, action "extracting" or "". */
-	void (*report)(void *arg, const char *id, const char *action, int64_t current, int64_t total, bool done);
+	void (*report)(void *arg, const char *id, const char *action, int64_t current,
+		       int64_t total, bool done);
 	void *arg;
 };
-struct err *cache_ref_unlazy(struct cache_ref *r, struct ctx *ctx, const struct cache_progress *p) ERR_RESULT;
+struct err *cache_ref_unlazy(struct cache_ref *r, struct ctx *ctx,
+			     const struct cache_progress *p) ERR_RESULT;
 /* Read-only mounts (unlazies). */
-struct err *cache_ref_mounts(struct cache_ref *r, struct ctx *ctx, struct arena *a, struct mounts **ret) ERR_RESULT;
+struct err *cache_ref_mounts(struct cache_ref *r, struct ctx *ctx, struct arena *a,
+			     struct mounts **ret) ERR_RESULT;
 /* The layers of the stack, lowest first, as blobs of this compression (made where missing, in
- * parallel, kept for next time). force: recompress those of another type. The blobs are in the content store
- * unless `lazy_ok` and the layer is a remote one not yet pulled. Descriptors carry the annotation
- * containerd.io/uncompressed = diff id. */
+ * parallel, kept for next time). force: recompress those of another type. The blobs are in the
+ * content store unless `lazy_ok` and the layer is a remote one not yet pulled. Descriptors carry
+ * the annotation containerd.io/uncompressed = diff id. */
 struct cache_layer {
 	struct oci_descriptor desc;
 	struct digest diff_id;
@@ -104,40 +116,49 @@ struct cache_compress {
 	bool prefer_nondist;
 	bool docker_types; /* Docker instead of OCI layer media types */
 };
-struct err *cache_ref_layers(struct cache_ref *r, struct ctx *ctx, struct arena *a, const struct cache_compress *o,
-			     struct cache_layer **ret, size_t *ret_n) ERR_RESULT;
+struct err *cache_ref_layers(struct cache_ref *r, struct ctx *ctx, struct arena *a,
+			     const struct cache_compress *o, struct cache_layer **ret,
+			     size_t *ret_n) ERR_RESULT;
 
 /* ---- mutable handles ---- */
 const char *cache_mut_id(const struct cache_mut *m);
-struct err *cache_mut_mounts(struct cache_mut *m, struct ctx *ctx, struct arena *a, bool readonly, struct mounts **ret) ERR_RESULT;
+struct err *cache_mut_mounts(struct cache_mut *m, struct ctx *ctx, struct arena *a, bool readonly,
+			     struct mounts **ret) ERR_RESULT;
 /* Becomes immutable; m is consumed also on failure. */
-struct err *cache_mut_commit(struct cache_mut *take_m, struct ctx *ctx, struct cache_ref **ret) ERR_RESULT;
-/* Immutable view of a retained mutable one that keeps on being mutable (local sources, cache mounts as inputs):
- * copies nothing; the view is valid until the mutable is opened for writing again, which
- * first copies it if the view is still in use or was cached. */
-struct err *cache_mut_freeze(struct cache_mut *take_m, struct ctx *ctx, struct cache_ref **ret) ERR_RESULT;
+struct err *cache_mut_commit(struct cache_mut *take_m, struct ctx *ctx,
+			     struct cache_ref **ret) ERR_RESULT;
+/* Immutable view of a retained mutable one that keeps on being mutable (local sources, cache mounts
+ * as inputs): copies nothing; the view is valid until the mutable is opened for writing again,
+ * which first copies it if the view is still in use or was cached. */
+struct err *cache_mut_freeze(struct cache_mut *take_m, struct ctx *ctx,
+			     struct cache_ref **ret) ERR_RESULT;
 /* Undone, unless opts.retain. NULL is fine. */
 void cache_mut_release(struct cache_mut *m);
 void cache_mut_releasep(struct cache_mut **m);
 
 /* ---- metadata: small strings on a record, with an optional index for look-up ---- */
-struct err *cache_meta_set(struct cache *c, struct str id, const char *key, struct str value, struct str index) ERR_RESULT;
-struct err *cache_meta_get(struct cache *c, struct str id, const char *key, struct arena *a, struct str *ret, bool *ret_found) ERR_RESULT;
+struct err *cache_meta_set(struct cache *c, struct str id, const char *key, struct str value,
+			   struct str index) ERR_RESULT;
+struct err *cache_meta_get(struct cache *c, struct str id, const char *key, struct arena *a,
+			   struct str *ret, bool *ret_found) ERR_RESULT;
 /* Ids of records with that index entry. */
-struct err *cache_meta_search(struct cache *c, struct str index, struct arena *a, struct str **ret, size_t *ret_n) ERR_RESULT;
+struct err *cache_meta_search(struct cache *c, struct str index, struct arena *a, struct str **ret,
+			      size_t *ret_n) ERR_RESULT;
 
 /* ---- disk usage, prune ---- */
 struct cache_usage {
 	struct str id, description, type;
 	bool is_mutable, in_use, shared;
-	int64_t size; /* bytes */
+	int64_t size;                     /* bytes */
 	int64_t created_ns, last_used_ns; /* 0: never */
 	int64_t usage_count;
 	struct str *parents;
 	size_t n_parents;
 };
-/* filters: containerd syntax, ORed; NULL/0 is all. age_limit_ns: only those not used for that long. */
-struct err *cache_disk_usage(struct cache *c, struct ctx *ctx, struct arena *a, const struct str *filters, size_t n_filters, int64_t age_limit_ns,
+/* filters: containerd syntax, ORed; NULL/0 is all. age_limit_ns: only those not used for that long.
+ */
+struct err *cache_disk_usage(struct cache *c, struct ctx *ctx, struct arena *a,
+			     const struct str *filters, size_t n_filters, int64_t age_limit_ns,
 			     struct cache_usage **ret, size_t *ret_n) ERR_RESULT;
 struct cache_prune {
 	const struct str *filters;
@@ -145,7 +166,8 @@ struct cache_prune {
 	bool all;
 	int64_t keep_duration_ns, reserved_space, max_used_space, min_free_space;
 };
-struct err *cache_prune(struct cache *c, struct ctx *ctx, const struct cache_prune *rules, size_t n_rules,
-			struct err *(*each)(void *arg, const struct cache_usage *u), void *arg) ERR_RESULT;
+struct err *cache_prune(struct cache *c, struct ctx *ctx, const struct cache_prune *rules,
+			size_t n_rules, struct err *(*each)(void *arg, const struct cache_usage *u),
+			void *arg) ERR_RESULT;
 
 #endif

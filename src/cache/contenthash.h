@@ -14,8 +14,9 @@ struct contenthash_opts {
 	size_t n_required;
 };
 /* r NULL is an empty tree. NOT_FOUND `"/path": not found`. */
-struct err *contenthash_checksum(struct cache *c, struct ctx *ctx, struct cache_ref *r, struct str path,
-				 const struct contenthash_opts *o, struct digest *ret) ERR_RESULT;
+struct err *contenthash_checksum(struct cache *c, struct ctx *ctx, struct cache_ref *r,
+				 struct str path, const struct contenthash_opts *o,
+				 struct digest *ret) ERR_RESULT;
 /* Digest of one entry, for those who hash while they receive: header part from stat-like data, then
  * content. mode is POSIX (type and permission bits). Symlinks: linkname. */
 struct contenthash_entry {
@@ -34,6 +35,7 @@ struct contenthash_known {
 	uint32_t mode;
 	struct str linkname;
 };
-struct err *contenthash_seed(struct cache *c, struct str record_id, const struct contenthash_known *known, size_t n) ERR_RESULT;
+struct err *contenthash_seed(struct cache *c, struct str record_id,
+			     const struct contenthash_known *known, size_t n) ERR_RESULT;
 
 #endif

@@ -22,9 +22,11 @@ enum compression compression_detect(struct str head);
 /* Of a layer media type, OCI or Docker; UNKNOWN when it is no layer. */
 enum compression compression_of_media_type(struct str media_type);
 /* Plain bytes of a compressed stream; takes src. */
-struct err *decompress_reader(enum compression c, struct reader *take_src, struct reader **ret) ERR_RESULT;
+struct err *decompress_reader(enum compression c, struct reader *take_src,
+			      struct reader **ret) ERR_RESULT;
 /* Peeks at the stream to find its compression, then as above. */
-struct err *decompress_auto(struct reader *take_src, struct reader **ret, enum compression *ret_c) ERR_RESULT;
+struct err *decompress_auto(struct reader *take_src, struct reader **ret,
+			    enum compression *ret_c) ERR_RESULT;
 /* level -1 is the codec's default. dst is not taken. zstd uses threads but gives the
  * same bytes at any core count. */
 struct err *compress_writer(struct ctx *ctx, enum compression c, int level, struct writer *dst,

@@ -13,7 +13,7 @@
 enum digest_algo { DIGEST_NONE, DIGEST_SHA256, DIGEST_SHA384, DIGEST_SHA512, DIGEST_RANDOM };
 
 struct digest {
-	uint8_t algo; /* enum digest_algo */
+	uint8_t algo;      /* enum digest_algo */
 	uint8_t bytes[64]; /* unused tail is zero, so memcmp compares */
 };
 

@@ -27,14 +27,15 @@ struct err *reader_read(struct reader *r, void *p, size_t len, size_t *ret_n) ER
 struct err *reader_read_full(struct reader *r, void *p, size_t len) ERR_RESULT;
 /* Up to the end, into a buffer with its own maximum. */
 struct err *reader_read_all(struct reader *r, struct buf *out) ERR_RESULT;
-void reader_close(struct reader *r);  /* NULL is fine */
+void reader_close(struct reader *r); /* NULL is fine */
 void reader_closep(struct reader **r);
 struct err *writer_write(struct writer *w, const void *p, size_t len) ERR_RESULT;
 struct err *writer_finish(struct writer *w) ERR_RESULT;
 void writer_close(struct writer *w); /* NULL is fine */
 void writer_closep(struct writer **w);
 /* Copies up to the end or the end of ctx; *ret_n (may be NULL) counts bytes. */
-struct err *io_copy(struct ctx *ctx, struct writer *w, struct reader *r, uint64_t *ret_n) ERR_RESULT;
+struct err *io_copy(struct ctx *ctx, struct writer *w, struct reader *r,
+		    uint64_t *ret_n) ERR_RESULT;
 
 /* Over a descriptor, which is closed with it if own. */
 struct reader *reader_of_fd(int fd, bool own);

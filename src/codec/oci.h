@@ -67,9 +67,11 @@ bool oci_is_manifest(struct str media_type);
 bool oci_is_layer(struct str media_type);
 bool oci_is_nondistributable(struct str media_type);
 
-struct err *oci_parse_manifest(struct arena *a, struct str json, struct oci_manifest *ret) ERR_RESULT;
+struct err *oci_parse_manifest(struct arena *a, struct str json,
+			       struct oci_manifest *ret) ERR_RESULT;
 struct err *oci_parse_index(struct arena *a, struct str json, struct oci_index *ret) ERR_RESULT;
-struct err *oci_parse_descriptor(struct arena *a, struct str json, struct oci_descriptor *ret) ERR_RESULT;
+struct err *oci_parse_descriptor(struct arena *a, struct str json,
+				 struct oci_descriptor *ret) ERR_RESULT;
 /* Indented by two spaces as json.MarshalIndent(v, "", "  "), with mediaType and
  * schemaVersion 2. */
 void oci_print_manifest(const struct oci_manifest *m, struct buf *out);
@@ -78,6 +80,7 @@ void oci_print_index(const struct oci_index *ix, struct buf *out);
 void oci_print_descriptor(const struct oci_descriptor *d, struct buf *out);
 struct str oci_annotation(const struct oci_descriptor *d, const char *key); /* or empty */
 /* Deep copy. */
-void oci_descriptor_dup(struct arena *a, const struct oci_descriptor *d, struct oci_descriptor *ret);
+void oci_descriptor_dup(struct arena *a, const struct oci_descriptor *d,
+			struct oci_descriptor *ret);
 
 #endif

@@ -18,9 +18,10 @@ struct tar_record { /* a PAX record that is none of the known ones */
 };
 
 struct tar_header {
-	char type; /* '0' file '1' hard link '2' symlink '3' char '4' block '5' dir '6' fifo; 'x','g' are never seen */
+	char type; /* '0' file '1' hard link '2' symlink '3' char '4' block '5' dir '6' fifo;
+		      'x','g' are never seen */
 	struct str name, linkname, uname, gname; /* as in the archive: unchecked! */
-	uint32_t mode; /* permission, setuid, setgid, sticky */
+	uint32_t mode;                           /* permission, setuid, setgid, sticky */
 	uint64_t uid, gid, size;
 	int64_t mtime_ns, atime_ns, ctime_ns; /* the last two 0 when absent */
 	uint32_t devmajor, devminor;
@@ -37,7 +38,8 @@ void tar_reader_free(struct tar_reader *t);
 void tar_reader_freep(struct tar_reader **t);
 /* The next entry; its strings live in arena. *ret_eof at the end-of-archive blocks or a
  * clean end. Sparse files read as if whole. Limits: LIMIT_PATH names, LIMIT_TAR_PAX. */
-struct err *tar_next(struct tar_reader *t, struct arena *a, struct tar_header *ret, bool *ret_eof) ERR_RESULT;
+struct err *tar_next(struct tar_reader *t, struct arena *a, struct tar_header *ret,
+		     bool *ret_eof) ERR_RESULT;
 /* Data of the current entry; *ret_n == 0 at its end. */
 struct err *tar_read(struct tar_reader *t, void *p, size_t len, size_t *ret_n) ERR_RESULT;
 

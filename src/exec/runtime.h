@@ -1,4 +1,5 @@
-/* Running processes in containers, whatever does it: an OCI runtime program (runc, crun) or, later, a native runner. */
+/* Running processes in containers, whatever does it: an OCI runtime program (runc, crun) or, later,
+ * a native runner. */
 #ifndef EXEC_RUNTIME_H
 #define EXEC_RUNTIME_H
 
@@ -66,9 +67,9 @@ struct exec_io {
 
 struct executor;
 struct executor_config {
-	const char *root;      /* state dir: bundles, resolv.conf, hosts, netns */
-	const char *runtime;   /* path or name; NULL: buildkit-runc, runc */
-	const char *net_mode;  /* auto host bridge cni */
+	const char *root;     /* state dir: bundles, resolv.conf, hosts, netns */
+	const char *runtime;  /* path or name; NULL: buildkit-runc, runc */
+	const char *net_mode; /* auto host bridge cni */
 	const char *cni_config, *cni_bin_dir;
 	int cni_pool_size;
 	const char *bridge_name, *bridge_subnet;
@@ -79,18 +80,24 @@ struct executor_config {
 	const char *otel_socket; /* bind-mounted into steps; NULL: none */
 };
 /* Cleans up what a killed daemon left: containers, mounts, cgroups, netns. */
-struct err *executor_open(const struct executor_config *cfg, struct ctx *ctx, struct executor **ret) ERR_RESULT;
+struct err *executor_open(const struct executor_config *cfg, struct ctx *ctx,
+			  struct executor **ret) ERR_RESULT;
 void executor_close(struct executor *e);
 const char *executor_net_label(const struct executor *e); /* "host" or "cni" */
 
-/* Runs to the end. On a non-zero (or not listed) exit: UNKNOWN "exit code: N" with detail gatewayapi.ExitMessage and *ret_exit set
- * (also on success). Cancelling ctx kills the container and everything in it. Stubs made for mount points are gone from root after it. */
-struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_spec *spec, const struct exec_io *io, int *ret_exit) ERR_RESULT;
+/* Runs to the end. On a non-zero (or not listed) exit: UNKNOWN "exit code: N" with detail
+ * gatewayapi.ExitMessage and *ret_exit set (also on success). Cancelling ctx kills the container
+ * and everything in it. Stubs made for mount points are gone from root after it. */
+struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
+			 const struct exec_io *io, int *ret_exit) ERR_RESULT;
 
-/* A container that lives for several processes (gateway NewContainer). started() is called when pid 1 runs. */
+/* A container that lives for several processes (gateway NewContainer). started() is called when pid
+ * 1 runs. */
 struct container;
-struct err *container_start(struct executor *e, struct ctx *ctx, const struct exec_spec *spec, const struct exec_io *io, struct container **ret) ERR_RESULT;
-struct err *container_exec(struct container *c, struct ctx *ctx, const struct exec_process *p, const struct exec_io *io, int *ret_exit) ERR_RESULT;
+struct err *container_start(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
+			    const struct exec_io *io, struct container **ret) ERR_RESULT;
+struct err *container_exec(struct container *c, struct ctx *ctx, const struct exec_process *p,
+			   const struct exec_io *io, int *ret_exit) ERR_RESULT;
 struct err *container_wait(struct container *c, struct ctx *ctx, int *ret_exit) ERR_RESULT;
 void container_free(struct container *c); /* kills */
 

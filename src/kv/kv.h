@@ -34,18 +34,23 @@ struct err *kv_view(struct kv *kv, kv_fn fn, void *arg) ERR_RESULT;
 struct err *kv_update(struct kv *kv, enum kv_mode mode, kv_fn fn, void *arg) ERR_RESULT;
 
 /* Values are valid until the next change or the end of the transaction. Miss: false. */
-struct err *kv_get(struct kv_txn *t, const char *table, struct str key, struct str *ret, bool *ret_found) ERR_RESULT;
-struct err *kv_put(struct kv_txn *t, const char *table, struct str key, struct str value) ERR_RESULT;
+struct err *kv_get(struct kv_txn *t, const char *table, struct str key, struct str *ret,
+		   bool *ret_found) ERR_RESULT;
+struct err *kv_put(struct kv_txn *t, const char *table, struct str key,
+		   struct str value) ERR_RESULT;
 /* No error when there is none. */
 struct err *kv_del(struct kv_txn *t, const char *table, struct str key) ERR_RESULT;
 /* In key order, those that start with prefix; each() returns false to stop. The table must
  * not be changed meanwhile. */
 struct err *kv_scan(struct kv_txn *t, const char *table, struct str prefix,
-		    bool (*each)(void *arg, struct str key, struct str value), void *arg) ERR_RESULT;
+		    bool (*each)(void *arg, struct str key, struct str value),
+		    void *arg) ERR_RESULT;
 
 /* One-shot conveniences. The value is copied into arena. */
-struct err *kv_get1(struct kv *kv, const char *table, struct str key, struct arena *a, struct str *ret, bool *ret_found) ERR_RESULT;
-struct err *kv_put1(struct kv *kv, enum kv_mode mode, const char *table, struct str key, struct str value) ERR_RESULT;
+struct err *kv_get1(struct kv *kv, const char *table, struct str key, struct arena *a,
+		    struct str *ret, bool *ret_found) ERR_RESULT;
+struct err *kv_put1(struct kv *kv, enum kv_mode mode, const char *table, struct str key,
+		    struct str value) ERR_RESULT;
 struct err *kv_del1(struct kv *kv, enum kv_mode mode, const char *table, struct str key) ERR_RESULT;
 
 #endif

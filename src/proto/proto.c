@@ -141,7 +141,8 @@ static const void *entry_key(const ProtobufCMessage *m, const ProtobufCFieldDesc
 
 static int by_string_key(const void *a, const void *b)
 {
-	const ProtobufCMessage *x = *(ProtobufCMessage *const *)a, *y = *(ProtobufCMessage *const *)b;
+	const ProtobufCMessage *x = *(ProtobufCMessage *const *)a,
+			       *y = *(ProtobufCMessage *const *)b;
 	const ProtobufCFieldDescriptor *f = &x->descriptor->fields[0];
 
 	return strcmp(*(char *const *)entry_key(x, f), *(char *const *)entry_key(y, f));
@@ -149,7 +150,8 @@ static int by_string_key(const void *a, const void *b)
 
 static int by_i64_key(const void *a, const void *b)
 {
-	const ProtobufCMessage *x = *(ProtobufCMessage *const *)a, *y = *(ProtobufCMessage *const *)b;
+	const ProtobufCMessage *x = *(ProtobufCMessage *const *)a,
+			       *y = *(ProtobufCMessage *const *)b;
 	const ProtobufCFieldDescriptor *f = &x->descriptor->fields[0];
 	int64_t i = *(const int64_t *)entry_key(x, f), j = *(const int64_t *)entry_key(y, f);
 
@@ -168,7 +170,7 @@ static void sort_maps(const ProtobufCMessage *m)
 			continue;
 		if (f->label == PROTOBUF_C_LABEL_REPEATED) {
 			size_t n = *(const size_t *)((const char *)m + f->quantifier_offset);
-			ProtobufCMessage **items = *(ProtobufCMessage **const *)at;
+			ProtobufCMessage **items = *(ProtobufCMessage * *const *)at;
 			const ProtobufCMessageDescriptor *ed = f->descriptor;
 
 			if (n > 1 && is_map_entry(ed)) {

@@ -75,7 +75,7 @@ static inline struct str proto_bytes(ProtobufCBinaryData b)
 }
 static inline ProtobufCBinaryData proto_from_str(struct str s)
 {
-	return (ProtobufCBinaryData){ .len = s.len, .data = (uint8_t *)s.ptr };
+	return (ProtobufCBinaryData) { .len = s.len, .data = (uint8_t *)s.ptr };
 }
 
 /* A google.protobuf.Timestamp in the arena; NULL for 0 (unset), and back. */

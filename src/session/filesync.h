@@ -16,26 +16,34 @@ struct filesync_opts { /* what the daemon asks the client for */
 	const struct str *metadata_except;
 	size_t n_metadata_except;
 };
-/* Told for each entry received, in stream order, with its content digest (contenthash); and of progress. */
+/* Told for each entry received, in stream order, with its content digest (contenthash); and of
+ * progress. */
 struct filesync_sink {
 	void (*progress)(void *arg, uint64_t bytes, bool done);
 	void *arg;
 };
-/* What a transfer leaves behind for the next: the list of entries (path, size, mode, mtime, digests), serialised.
- * Opaque; pass the earlier one (or empty) and keep the new one. */
-struct err *filesync_receive(struct session *s, struct ctx *ctx, const struct filesync_opts *o, int dest_dirfd, struct str previous_state,
-			     struct buf *ret_state, struct arena *a, struct contenthash_known **ret_known, size_t *ret_n_known,
-			     const struct filesync_sink *sink) ERR_RESULT;
+/* What a transfer leaves behind for the next: the list of entries (path, size, mode, mtime,
+ * digests), serialised. Opaque; pass the earlier one (or empty) and keep the new one. */
+struct err *filesync_receive(struct session *s, struct ctx *ctx, const struct filesync_opts *o,
+			     int dest_dirfd, struct str previous_state, struct buf *ret_state,
+			     struct arena *a, struct contenthash_known **ret_known,
+			     size_t *ret_n_known, const struct filesync_sink *sink) ERR_RESULT;
 
-/* Exports to the client: FileSend.DiffCopy with metadata; a tree (fsutil sender role) or a byte stream. */
+/* Exports to the client: FileSend.DiffCopy with metadata; a tree (fsutil sender role) or a byte
+ * stream. */
 struct filesend_tree { /* one source tree and where it appears */
 	int dirfd;
 	struct str prefix; /* sub-directory at the client, or empty */
 };
-struct err *filesend_trees(struct session *s, struct ctx *ctx, int exporter_index, const struct filesend_tree *trees, size_t n, int64_t epoch_ns /* -1: as is */, bool multi_platform_md,
-			   const struct grpc_md *md, size_t n_md, const struct filesync_sink *sink) ERR_RESULT;
-/* A writer whose bytes go to the client's file; finish waits for the client. ALREADY_EXISTS from the client is reported as is. */
-struct err *filesend_stream(struct session *s, struct ctx *ctx, int exporter_index, const struct grpc_md *md, size_t n_md, struct writer **ret) ERR_RESULT;
+struct err *filesend_trees(struct session *s, struct ctx *ctx, int exporter_index,
+			   const struct filesend_tree *trees, size_t n,
+			   int64_t epoch_ns /* -1: as is */, bool multi_platform_md,
+			   const struct grpc_md *md, size_t n_md,
+			   const struct filesync_sink *sink) ERR_RESULT;
+/* A writer whose bytes go to the client's file; finish waits for the client. ALREADY_EXISTS from
+ * the client is reported as is. */
+struct err *filesend_stream(struct session *s, struct ctx *ctx, int exporter_index,
+			    const struct grpc_md *md, size_t n_md, struct writer **ret) ERR_RESULT;
 
 /* Protocol engine, shared with the client half (session/attach.h): runs over any grpc stream. */
 struct fsutil_send_opts {
@@ -44,10 +52,14 @@ struct fsutil_send_opts {
 	bool reset_owner; /* uid and gid 0 */
 	int64_t epoch_ns; /* -1 */
 };
-struct err *fsutil_send(struct grpc_stream *st, struct ctx *ctx, const struct filesend_tree *trees, size_t n, const struct fsutil_send_opts *o, const struct filesync_sink *sink) ERR_RESULT;
+struct err *fsutil_send(struct grpc_stream *st, struct ctx *ctx, const struct filesend_tree *trees,
+			size_t n, const struct fsutil_send_opts *o,
+			const struct filesync_sink *sink) ERR_RESULT;
 struct fsutil_recv_opts {
 	bool merge; /* keep what is not sent (local exporter) */
 };
-struct err *fsutil_recv(struct grpc_stream *st, struct ctx *ctx, int dest_dirfd, const struct fsutil_recv_opts *o, const struct filesync_sink *sink) ERR_RESULT;
+struct err *fsutil_recv(struct grpc_stream *st, struct ctx *ctx, int dest_dirfd,
+			const struct fsutil_recv_opts *o,
+			const struct filesync_sink *sink) ERR_RESULT;
 
 #endif

@@ -12,8 +12,8 @@
  * From the overlay's upper dir when lower is upper's parent; else by a double walk.
  * Bytes equal those of the original for the same tree (diff ids!). epoch >= 0 clamps newer
  * mtimes to it (SOURCE_DATE_EPOCH with rewrite-timestamp). */
-struct err *snapshot_diff(struct snapshotter *s, struct ctx *ctx, struct str lower, struct str upper,
-			  int64_t epoch_s, struct writer *out) ERR_RESULT;
+struct err *snapshot_diff(struct snapshotter *s, struct ctx *ctx, struct str lower,
+			  struct str upper, int64_t epoch_s, struct writer *out) ERR_RESULT;
 
 /* Unpacks a layer tar on top of the tree at rootfd (an active snapshot's mounted view or
  * its bare upper dir). Hostile names can't leave the root: everything goes through openat2.
@@ -25,14 +25,16 @@ struct apply_opts {
 	 * implied parent dirs, deletion of what is not there), or -1. */
 	int lower_fd;
 };
-struct err *snapshot_apply(struct ctx *ctx, int rootfd, struct reader *tar, const struct apply_opts *opts,
-			   uint64_t *ret_bytes) ERR_RESULT;
+struct err *snapshot_apply(struct ctx *ctx, int rootfd, struct reader *tar,
+			   const struct apply_opts *opts, uint64_t *ret_bytes) ERR_RESULT;
 
 /* Unpacks layers (each a reader of plain tar opened on demand by open_layer) of a chain into
  * committed snapshots names[0..n), names[i] on names[i-1] (names[0] on parent): all at once,
  * each into its own upper dir; hard links into lower layers are fixed up when those are there. */
 struct err *snapshot_unpack_chain(struct snapshotter *s, struct ctx *ctx, struct str parent,
 				  const struct str *names, size_t n,
-				  struct err *(*open_layer)(void *arg, struct ctx *ctx, size_t i, struct reader **ret), void *arg) ERR_RESULT;
+				  struct err *(*open_layer)(void *arg, struct ctx *ctx, size_t i,
+							    struct reader **ret),
+				  void *arg) ERR_RESULT;
 
 #endif

@@ -14,8 +14,8 @@ struct mounts {
 	struct str *lowers; /* overlay: absolute, topmost first */
 	size_t n_lowers;
 	struct str upper, work; /* overlay: empty when read-only */
-	bool is_volatile; /* overlay: unmount does not sync */
-	uint64_t size;  /* tmpfs: bytes, 0 is the default */
+	bool is_volatile;       /* overlay: unmount does not sync */
+	uint64_t size;          /* tmpfs: bytes, 0 is the default */
 };
 
 /* Mounts at an existing directory, in the daemon's own mount namespace, by the new mount
@@ -25,10 +25,11 @@ struct err *mounts_attach(const struct mounts *m, const char *target) ERR_RESULT
 /* A mount in a fresh private directory, undone by close. A plain bind is not mounted at
  * all: path is the source itself (read-only is then the caller's promise). */
 struct localmount;
-struct err *localmount_open(const struct mounts *m, const char *tmp_dir, struct localmount **ret) ERR_RESULT;
+struct err *localmount_open(const struct mounts *m, const char *tmp_dir,
+			    struct localmount **ret) ERR_RESULT;
 const char *localmount_path(const struct localmount *l);
 int localmount_dirfd(const struct localmount *l); /* O_PATH-capable dir descriptor; borrowed */
-void localmount_close(struct localmount *l); /* NULL is fine */
+void localmount_close(struct localmount *l);      /* NULL is fine */
 void localmount_closep(struct localmount **l);
 
 #endif

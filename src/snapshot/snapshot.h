@@ -22,41 +22,54 @@ struct snapshotter {
 
 struct snapshotter_ops {
 	const char *name; /* "overlayfs", "native" */
-	struct err *(*stat)(struct snapshotter *s, struct arena *a, struct str name, struct snapshot_info *ret);
-	struct err *(*prepare)(struct snapshotter *s, struct str name, struct str parent); /* parent may be empty */
+	struct err *(*stat)(struct snapshotter *s, struct arena *a, struct str name,
+			    struct snapshot_info *ret);
+	struct err *(*prepare)(struct snapshotter *s, struct str name,
+			       struct str parent); /* parent may be empty */
 	struct err *(*view)(struct snapshotter *s, struct str name, struct str parent);
 	/* The active snapshot `active` becomes the committed `name` (may be the same). */
 	struct err *(*commit)(struct snapshotter *s, struct str name, struct str active);
 	/* Mounts of an active or view snapshot; of a committed one, a read-only view of it. */
-	struct err *(*mounts)(struct snapshotter *s, struct arena *a, struct str name, struct mounts **ret);
+	struct err *(*mounts)(struct snapshotter *s, struct arena *a, struct str name,
+			      struct mounts **ret);
 	/* FAILED_PRECONDITION when a child stands on it. The files go in the background. */
 	struct err *(*remove)(struct snapshotter *s, struct str name);
 	/* Own bytes (disk blocks) and inodes. */
-	struct err *(*usage)(struct snapshotter *s, struct ctx *ctx, struct str name, uint64_t *ret_bytes, uint64_t *ret_inodes);
-	struct err *(*each)(struct snapshotter *s, struct err *(*fn)(void *arg, const struct snapshot_info *info), void *arg);
+	struct err *(*usage)(struct snapshotter *s, struct ctx *ctx, struct str name,
+			     uint64_t *ret_bytes, uint64_t *ret_inodes);
+	struct err *(*each)(struct snapshotter *s,
+			    struct err *(*fn)(void *arg, const struct snapshot_info *info),
+			    void *arg);
 	/* A committed snapshot that shows parents[0] with parents[1].. on top, in order (MergeOp),
 	 * sharing their layers. */
-	struct err *(*merge)(struct snapshotter *s, struct ctx *ctx, struct str name, const struct str *parents, size_t n);
+	struct err *(*merge)(struct snapshotter *s, struct ctx *ctx, struct str name,
+			     const struct str *parents, size_t n);
 	void (*free)(struct snapshotter *s);
 };
 
-struct err *snapshot_stat(struct snapshotter *s, struct arena *a, struct str name, struct snapshot_info *ret) ERR_RESULT;
+struct err *snapshot_stat(struct snapshotter *s, struct arena *a, struct str name,
+			  struct snapshot_info *ret) ERR_RESULT;
 struct err *snapshot_prepare(struct snapshotter *s, struct str name, struct str parent) ERR_RESULT;
 struct err *snapshot_view(struct snapshotter *s, struct str name, struct str parent) ERR_RESULT;
 struct err *snapshot_commit(struct snapshotter *s, struct str name, struct str active) ERR_RESULT;
-struct err *snapshot_mounts(struct snapshotter *s, struct arena *a, struct str name, struct mounts **ret) ERR_RESULT;
+struct err *snapshot_mounts(struct snapshotter *s, struct arena *a, struct str name,
+			    struct mounts **ret) ERR_RESULT;
 struct err *snapshot_remove(struct snapshotter *s, struct str name) ERR_RESULT;
-struct err *snapshot_usage(struct snapshotter *s, struct ctx *ctx, struct str name, uint64_t *ret_bytes, uint64_t *ret_inodes) ERR_RESULT;
-struct err *snapshot_merge(struct snapshotter *s, struct ctx *ctx, struct str name, const struct str *parents, size_t n) ERR_RESULT;
+struct err *snapshot_usage(struct snapshotter *s, struct ctx *ctx, struct str name,
+			   uint64_t *ret_bytes, uint64_t *ret_inodes) ERR_RESULT;
+struct err *snapshot_merge(struct snapshotter *s, struct ctx *ctx, struct str name,
+			   const struct str *parents, size_t n) ERR_RESULT;
 void snapshotter_free(struct snapshotter *s);
 
 struct kv;
 /* Layer directories under dir (<n>/fs, <n>/work), records in kv table "snapshot". Layers of
  * a deep chain are joined below the kernel's limit of lowers. Leftovers of a crash (records
  * without directories, directories without records) are dropped at open. */
-struct err *snapshotter_open_overlay(const char *dir, struct kv *kv, struct snapshotter **ret) ERR_RESULT;
+struct err *snapshotter_open_overlay(const char *dir, struct kv *kv,
+				     struct snapshotter **ret) ERR_RESULT;
 /* Full copies: works on any file system. */
-struct err *snapshotter_open_native(const char *dir, struct kv *kv, struct snapshotter **ret) ERR_RESULT;
+struct err *snapshotter_open_native(const char *dir, struct kv *kv,
+				    struct snapshotter **ret) ERR_RESULT;
 /* Can overlayfs be mounted with its directories under dir? */
 bool snapshot_overlay_supported(const char *dir);
 
