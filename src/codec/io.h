@@ -6,6 +6,8 @@
 #include "base/ctx.h"
 #include "base/err.h"
 
+struct buf;
+
 struct reader {
 	/* Up to len bytes; *ret_n == 0 only at the end. */
 	struct err *(*read)(struct reader *r, void *p, size_t len, size_t *ret_n);
