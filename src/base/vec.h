@@ -35,6 +35,6 @@
 		(v)->len = (v)->cap = 0;                                                           \
 	} while (0)
 #define vec_each(v, it)                                                                            \
-	for (__typeof__(&(v)->items[0]) it = (v)->items; it && it < (v)->items + (v)->len; it++)
+	for (__typeof__(*(v)->items) *it = (v)->items; it && it < (v)->items + (v)->len; it++)
 
 #endif
