@@ -1,0 +1,100 @@
+/* LLB: a Definition becomes a graph of vertices, and each kind of operation runs on a worker.
+ * Facts: docs/internals/op.md. */
+#ifndef OP_OP_H
+#define OP_OP_H
+
+#include "base/sem.h"
+#include "cache/cache.h"
+#include "codec/platform.h"
+#include "op/result.h"
+#include "session/session.h"
+#include "solver/solver.h"
+#include "source/source.h"
+
+struct cachemounts;
+struct executor;
+
+/* What operations run on: plain parameters, owned by main, alive as long as the solver. */
+struct worker {
+	const char *id;
+	struct cache *cache;
+	struct cachemounts *cachemounts; /* cache/cachemount.h */
+	struct executor *executor;
+	struct session_manager *sessions;
+	struct source_table *sources;
+	/* Platforms it can run; the first is the default. */
+	const struct platform *platforms;
+	size_t n_platforms;
+	struct sem *parallelism; /* max-parallelism: execs and file operations; NULL: no bound */
+	const char *tmp_dir;     /* local mounts, sockets */
+	const char *secrets_dir; /* a private tmpfs for secrets, made by main */
+	/* Path in the daemon's file system of the emulator for a foreign platform, or NULL. May be
+	 * NULL itself. */
+	const char *(*emulator)(const struct worker *w, struct platform p);
+};
+
+/* ---- entitlements ---- */
+enum entitlement {
+	ENTITLEMENT_NETWORK_HOST = 1,
+	ENTITLEMENT_SECURITY_INSECURE = 2,
+	ENTITLEMENT_DEVICE = 4,
+};
+/* "network.host", "security.insecure", "device" (also "device=..."); INVALID_ARGUMENT otherwise. */
+struct err *entitlement_parse(struct str name, enum entitlement *ret) ERR_RESULT;
+
+/* ---- loading ---- */
+
+/* May change a source: *ret_identifier and attrs (in the arena), *ret_changed. An error refuses
+ * it. Called on the loading thread; may block. */
+struct op_source_policy {
+	struct err *(*evaluate)(void *arg, struct ctx *ctx, struct arena *a, Pb__SourceOp *source,
+				const struct platform *platform, bool *ret_changed);
+	void *arg;
+};
+struct op_load_opts {
+	struct worker *worker;
+	const struct op_source_policy *policy; /* or NULL */
+	unsigned entitlements;                 /* of the build: enum entitlement bits */
+	const char *cgroup_parent;             /* default for execs; or NULL */
+};
+/* The graph and the vertex and output it ends in. INVALID_ARGUMENT etc. in the words of the LLB
+ * notes. def is borrowed for the call. */
+struct err *op_load_definition(struct ctx *ctx, const Pb__Definition *def,
+			       const struct op_load_opts *o, struct graph **ret_graph,
+			       uint32_t *ret_vertex, uint32_t *ret_output) ERR_RESULT;
+/* Adds errdefs.Source+json details for the vertex that e's errdefs.Vertex+json names, from the
+ * definition's source map. */
+void op_add_source_details(const struct graph *g, struct err *e);
+
+/* ---- looking into vertices (provenance, gateway) ---- */
+/* The op as loaded (after policy and platform defaults). */
+const Pb__Op *op_vertex_pb(const struct vertex *v);
+const Pb__OpMetadata *op_vertex_metadata(const struct vertex *v); /* never NULL */
+/* A source's immutable id, once its key is known; "" otherwise. Lives as long as the op. */
+const char *op_source_pin(const struct op *op);
+
+/* What a failed exec or file operation leaves, for containers on the failed state. */
+struct op_failure {
+	struct failure base;
+	struct result **inputs; /* of the vertex; NULL entries are possible */
+	size_t n_inputs;
+	struct result **mounts; /* of an exec, by mount number: state at the failure */
+	size_t n_mounts;
+	const Pb__Op *op; /* in arena */
+	const Pb__OpMetadata *metadata;
+	int64_t file_action; /* which, or -1 */
+	struct arena arena;
+};
+/* NULL for NULL. */
+struct op_failure *op_failure_of(struct failure *f);
+/* Adds errdefs.Solve+json with these gateway ids (one an input, one a mount; "" for none). */
+void op_failure_detail(const struct op_failure *f, struct err *e, const char *const *input_ids,
+		       const char *const *mount_ids);
+
+/* ---- capabilities (caps.def) ---- */
+/* True when LLB capability id is known and on. */
+bool op_cap(const char *id);
+/* All of them, sorted by id, as answered by Ping. */
+Moby__Buildkit__V1__Apicaps__APICap **op_caps(struct arena *a, size_t *ret_n);
+
+#endif

@@ -1,0 +1,53 @@
+/* Where earlier results are looked up: the local store and imported caches, behind one vtable.
+ *
+ * A cache is a graph of keys. A root key is named by a digest (an operation without inputs, or the
+ * content of an input) and is the same in every source. Other keys have ids that mean something
+ * in their source only, and are found by following links: (key of an input, which input, output,
+ * digest of the operation, selector) leads to keys. Keys have results.
+ *
+ * query and results are called on the scheduler's thread: they answer from memory or a mapped
+ * file and never block; a source is complete before it is handed to a build. */
+#ifndef SOLVER_CACHESOURCE_H
+#define SOLVER_CACHESOURCE_H
+
+#include "solver/types.h"
+
+#define CACHE_KEY_ID_MAX 80
+
+/* A root key's id is its digest value, sha256("<digest>@<output>"); others are up to 64 bytes. */
+struct cache_key_id {
+	uint8_t len, bytes[CACHE_KEY_ID_MAX - 1];
+};
+struct cache_key_id cache_key_root(const struct digest *d, uint32_t output);
+
+struct cache_link {
+	uint32_t input, output;
+	struct digest digest, selector;
+};
+
+struct cache_hit {
+	struct str result_id; /* in the source's own terms; valid during the call */
+	int64_t created_ns;
+};
+
+struct cache_source {
+	const struct cache_source_ops *ops;
+	struct ref ref;
+};
+struct cache_source_ops {
+	/* Calls each() with the id of every key that key leads to by link. */
+	void (*query)(struct cache_source *s, const struct cache_key_id *key,
+		      const struct cache_link *link,
+		      void (*each)(void *arg, const struct cache_key_id *id), void *arg);
+	/* Calls each() with the results of a key. */
+	void (*results)(struct cache_source *s, const struct cache_key_id *key,
+			void (*each)(void *arg, const struct cache_hit *hit), void *arg);
+	/* In a task. The result may be lazy. */
+	struct err *(*load)(struct cache_source *s, struct ctx *ctx, const struct cache_key_id *key,
+			    struct str result_id, struct result **ret);
+	void (*free)(struct cache_source *s);
+};
+struct cache_source *cache_source_ref(struct cache_source *s);
+void cache_source_unref(struct cache_source *s); /* NULL is fine */
+
+#endif
