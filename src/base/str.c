@@ -174,45 +174,82 @@ bool str_to_bool(struct str s, bool *ret)
 	return false;
 }
 
-bool str_is_utf8(struct str s)
+size_t str_rune(struct str s, uint32_t *ret_rune)
 {
 	const unsigned char *p = (const unsigned char *)s.ptr;
-	size_t i = 0;
+	uint32_t cp, min;
+	size_t n;
 
-	while (i < s.len) {
-		unsigned char c = p[i];
-		uint32_t cp, min;
-		size_t n;
+	*ret_rune = 0xfffd;
+	if (!s.len)
+		return 0;
+	if (p[0] < 0x80) {
+		*ret_rune = p[0];
+		return 1;
+	}
+	if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+		n = 2;
+		cp = p[0] & 0x1f;
+		min = 0x80;
+	} else if ((p[0] & 0xf0) == 0xe0) {
+		n = 3;
+		cp = p[0] & 0x0f;
+		min = 0x800;
+	} else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+		n = 4;
+		cp = p[0] & 0x07;
+		min = 0x10000;
+	} else {
+		return 1;
+	}
+	if (s.len < n)
+		return 1;
+	for (size_t k = 1; k < n; k++) {
+		if ((p[k] & 0xc0) != 0x80)
+			return 1;
+		cp = cp << 6 | (p[k] & 0x3f);
+	}
+	if (cp < min || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
+		return 1;
+	*ret_rune = cp;
+	return n;
+}
 
-		if (c < 0x80) {
-			i++;
-			continue;
-		}
-		if (c >= 0xc2 && c <= 0xdf) {
-			n = 1;
-			cp = c & 0x1f;
-			min = 0x80;
-		} else if ((c & 0xf0) == 0xe0) {
-			n = 2;
-			cp = c & 0x0f;
-			min = 0x800;
-		} else if (c >= 0xf0 && c <= 0xf4) {
-			n = 3;
-			cp = c & 0x07;
-			min = 0x10000;
-		} else {
+size_t str_put_rune(uint32_t rune, char out[4])
+{
+	if (rune > 0x10ffff || (rune >= 0xd800 && rune <= 0xdfff))
+		rune = 0xfffd;
+	if (rune < 0x80) {
+		out[0] = (char)rune;
+		return 1;
+	}
+	if (rune < 0x800) {
+		out[0] = (char)(0xc0 | rune >> 6);
+		out[1] = (char)(0x80 | (rune & 0x3f));
+		return 2;
+	}
+	if (rune < 0x10000) {
+		out[0] = (char)(0xe0 | rune >> 12);
+		out[1] = (char)(0x80 | (rune >> 6 & 0x3f));
+		out[2] = (char)(0x80 | (rune & 0x3f));
+		return 3;
+	}
+	out[0] = (char)(0xf0 | rune >> 18);
+	out[1] = (char)(0x80 | (rune >> 12 & 0x3f));
+	out[2] = (char)(0x80 | (rune >> 6 & 0x3f));
+	out[3] = (char)(0x80 | (rune & 0x3f));
+	return 4;
+}
+
+bool str_is_utf8(struct str s)
+{
+	while (s.len) {
+		uint32_t cp;
+		size_t n = str_rune(s, &cp);
+
+		if (n == 1 && cp == 0xfffd)
 			return false;
-		}
-		if (s.len - i <= n)
-			return false;
-		for (size_t k = 1; k <= n; k++) {
-			if ((p[i + k] & 0xc0) != 0x80)
-				return false;
-			cp = cp << 6 | (p[i + k] & 0x3f);
-		}
-		if (cp < min || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
-			return false;
-		i += n + 1;
+		s = str_sub(s, n, s.len);
 	}
 	return true;
 }

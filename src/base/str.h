@@ -61,6 +61,11 @@ bool str_to_i64(struct str s, int64_t *ret);
 /* Go's strconv.ParseBool: 1 t T TRUE true True 0 f F FALSE false False. */
 bool str_to_bool(struct str s, bool *ret);
 bool str_is_utf8(struct str s);
+/* Decodes the first character; returns its length in bytes, 0 for the empty string. A byte
+ * that begins no valid sequence counts as U+FFFD of length 1. */
+size_t str_rune(struct str s, uint32_t *ret_rune);
+/* Writes the UTF-8 form of a code point (U+FFFD for what is none) and returns its length. */
+size_t str_put_rune(uint32_t rune, char out[4]);
 /* FNV-1a based hash, for tables only. */
 uint64_t str_hash(struct str s);
 
