@@ -3,19 +3,19 @@
 #define PROGRESS_BACKEND_H
 
 #include "progress/model.h"
-#include "progress/progress.h"
+#include "progress/display.h"
 
-struct progress_backend {
-	void (*update)(struct progress_backend *b, struct pmodel *m);
-	void (*tick)(struct progress_backend *b, struct pmodel *m);
-	void (*finish)(struct progress_backend *b, struct pmodel *m);
-	void (*free)(struct progress_backend *b);
+struct display_backend {
+	void (*update)(struct display_backend *b, struct pmodel *m);
+	void (*tick)(struct display_backend *b, struct pmodel *m);
+	void (*finish)(struct display_backend *b, struct pmodel *m);
+	void (*free)(struct display_backend *b);
 	int64_t interval_ns;
 };
 
-struct progress_backend *progress_plain_new(int fd);
-struct progress_backend *progress_tty_new(int fd);
+struct display_backend *display_plain_new(int fd);
+struct display_backend *display_tty_new(int fd);
 
-void progress_write(int fd, struct buf *b); /* and clears */
+void display_write(int fd, struct buf *b); /* and clears */
 
 #endif

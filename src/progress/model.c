@@ -55,7 +55,7 @@ static struct pvertex *get_vertex(struct pmodel *m, const char *digest)
 	v = NEW(struct pvertex);
 	v->digest = mem_strdup(digest);
 	v->name = mem_strdup(digest);
-	buf_init(&v->log, PROGRESS_LOG_TAIL * 2);
+	buf_init(&v->log, DISPLAY_LOG_TAIL * 2);
 	buf_init(&v->pending, SIZE_MAX / 4);
 	(void)map_put(&m->by_digest, str_from(digest), v);
 	vec_push(&m->order, v);
@@ -118,10 +118,10 @@ static void update_log(struct pmodel *m, const Moby__Buildkit__V1__VertexLog *in
 	struct str msg = proto_bytes(in->msg);
 
 	buf_add_str(&v->pending, msg);
-	if (msg.len > PROGRESS_LOG_TAIL)
-		msg = str_sub(msg, msg.len - PROGRESS_LOG_TAIL, msg.len);
-	if (v->log.len + msg.len > PROGRESS_LOG_TAIL * 2)
-		buf_consume(&v->log, v->log.len - MIN(v->log.len, (size_t)PROGRESS_LOG_TAIL));
+	if (msg.len > DISPLAY_LOG_TAIL)
+		msg = str_sub(msg, msg.len - DISPLAY_LOG_TAIL, msg.len);
+	if (v->log.len + msg.len > DISPLAY_LOG_TAIL * 2)
+		buf_consume(&v->log, v->log.len - MIN(v->log.len, (size_t)DISPLAY_LOG_TAIL));
 	buf_add_str(&v->log, msg);
 	v->dirty = true;
 }
@@ -172,7 +172,7 @@ bool pvertex_is_canceled(const struct pvertex *v)
 	return v->error && str_has_suffix(str_from(v->error), STR("context canceled"));
 }
 
-char *progress_size(struct arena *a, int64_t bytes)
+char *display_size(struct arena *a, int64_t bytes)
 {
 	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB" };
 	double v = (double)bytes;
@@ -192,10 +192,10 @@ char *pstatus_text(struct arena *a, const struct pstatus *s, int64_t now_ns)
 	int64_t end = s->completed_ns ? s->completed_ns : now_ns;
 
 	if (s->total)
-		text = arena_printf(a, "%s %s / %s", text, progress_size(a, s->current),
-				    progress_size(a, s->total));
+		text = arena_printf(a, "%s %s / %s", text, display_size(a, s->current),
+				    display_size(a, s->total));
 	else if (s->current)
-		text = arena_printf(a, "%s %s", text, progress_size(a, s->current));
+		text = arena_printf(a, "%s %s", text, display_size(a, s->current));
 	if (s->started_ns && end - s->started_ns >= 50 * NSEC_PER_MSEC)
 		text = arena_printf(a, "%s %.1fs", text, (double)(end - s->started_ns) / 1e9);
 	if (s->completed_ns)

@@ -8,7 +8,7 @@
 #include "proto/proto.h"
 
 /* Bytes of log kept a vertex, for windows and for the excerpt after a failure. */
-#define PROGRESS_LOG_TAIL (64 * 1024)
+#define DISPLAY_LOG_TAIL (64 * 1024)
 
 struct pvertex;
 
@@ -57,7 +57,7 @@ bool pvertex_is_internal(const struct pvertex *v);
 bool pvertex_is_canceled(const struct pvertex *v);
 
 /* "1.23MB", decimal units, as docker prints them. */
-char *progress_size(struct arena *a, int64_t bytes);
+char *display_size(struct arena *a, int64_t bytes);
 /* "sha256:0123456789ab 1.05MB / 2.10MB 0.2s done" */
 char *pstatus_text(struct arena *a, const struct pstatus *s, int64_t now_ns);
 

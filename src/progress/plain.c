@@ -10,7 +10,7 @@
 #define SWITCH_AFTER (NSEC_PER_SEC / 2)
 
 struct plain {
-	struct progress_backend base;
+	struct display_backend base;
 	int fd;
 	struct pvertex *current;
 	int64_t current_since;
@@ -103,7 +103,7 @@ static bool has_news(const struct pvertex *v)
 	return v->dirty && v->number;
 }
 
-static void plain_update(struct progress_backend *b, struct pmodel *m)
+static void plain_update(struct display_backend *b, struct pmodel *m)
 {
 	struct plain *p = container_of(b, struct plain, base);
 
@@ -118,10 +118,10 @@ static void plain_update(struct progress_backend *b, struct pmodel *m)
 			continue;
 		print_vertex(p, v);
 	}
-	progress_write(p->fd, &p->out);
+	display_write(p->fd, &p->out);
 }
 
-static void plain_finish(struct progress_backend *b, struct pmodel *m)
+static void plain_finish(struct display_backend *b, struct pmodel *m)
 {
 	struct plain *p = container_of(b, struct plain, base);
 
@@ -129,10 +129,10 @@ static void plain_finish(struct progress_backend *b, struct pmodel *m)
 		if (has_news(*it) || (*it)->pending.len)
 			print_vertex(p, *it);
 	}
-	progress_write(p->fd, &p->out);
+	display_write(p->fd, &p->out);
 }
 
-static void plain_free(struct progress_backend *b)
+static void plain_free(struct display_backend *b)
 {
 	struct plain *p = container_of(b, struct plain, base);
 
@@ -140,12 +140,12 @@ static void plain_free(struct progress_backend *b)
 	free(p);
 }
 
-struct progress_backend *progress_plain_new(int fd)
+struct display_backend *display_plain_new(int fd)
 {
 	struct plain *p = NEW(struct plain);
 	const char *no_trunc = getenv("PROGRESS_NO_TRUNC");
 
-	p->base = (struct progress_backend) {
+	p->base = (struct display_backend) {
 		.update = plain_update,
 		.tick = plain_update,
 		.finish = plain_finish,

@@ -1,4 +1,4 @@
-#include "progress/progress.h"
+#include "progress/display.h"
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -147,7 +147,7 @@ static void put_warning(struct json_out *j, const Moby__Buildkit__V1__VertexWarn
 		json_arr_end(j);                                                                   \
 	} while (0)
 
-void progress_rawjson(const Moby__Buildkit__V1__StatusResponse *r, struct buf *out)
+void display_rawjson(const Moby__Buildkit__V1__StatusResponse *r, struct buf *out)
 {
 	struct json_out j;
 

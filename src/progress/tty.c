@@ -17,7 +17,7 @@ struct line {
 };
 
 struct tty {
-	struct progress_backend base;
+	struct display_backend base;
 	int fd;
 	int drawn; /* lines of ours above the cursor */
 	int log_lines;
@@ -92,10 +92,10 @@ static void add_vertex(struct tty *t, struct arena *a, line_vec *lines, const st
 		char *text = arena_printf(a, " => => %s", s->id);
 
 		if (s->total)
-			text = arena_printf(a, "%s %s / %s", text, progress_size(a, s->current),
-					    progress_size(a, s->total));
+			text = arena_printf(a, "%s %s / %s", text, display_size(a, s->current),
+					    display_size(a, s->total));
 		else if (s->current)
-			text = arena_printf(a, "%s %s", text, progress_size(a, s->current));
+			text = arena_printf(a, "%s %s", text, display_size(a, s->current));
 		vec_push(lines,
 			 ((struct line) { text,
 					  s->started_ns ? seconds(a, end - s->started_ns) : NULL,
@@ -161,10 +161,10 @@ static void draw(struct tty *t, struct pmodel *m, bool final)
 	if (final)
 		t->drawn = 0;
 	vec_fini(&lines);
-	progress_write(t->fd, &t->out);
+	display_write(t->fd, &t->out);
 }
 
-static void tty_update(struct progress_backend *b, struct pmodel *m)
+static void tty_update(struct display_backend *b, struct pmodel *m)
 {
 	/* Drawing is left to the tick; only the plain output buffers are not needed. */
 	vec_each (&m->order, it)
@@ -172,21 +172,21 @@ static void tty_update(struct progress_backend *b, struct pmodel *m)
 	(void)b;
 }
 
-static void tty_tick(struct progress_backend *b, struct pmodel *m)
+static void tty_tick(struct display_backend *b, struct pmodel *m)
 {
 	struct tty *t = container_of(b, struct tty, base);
 
 	draw(t, m, false);
 }
 
-static void tty_finish(struct progress_backend *b, struct pmodel *m)
+static void tty_finish(struct display_backend *b, struct pmodel *m)
 {
 	struct tty *t = container_of(b, struct tty, base);
 
 	draw(t, m, true);
 }
 
-static void tty_free(struct progress_backend *b)
+static void tty_free(struct display_backend *b)
 {
 	struct tty *t = container_of(b, struct tty, base);
 
@@ -194,7 +194,7 @@ static void tty_free(struct progress_backend *b)
 	free(t);
 }
 
-struct progress_backend *progress_tty_new(int fd)
+struct display_backend *display_tty_new(int fd)
 {
 	struct tty *t = NEW(struct tty);
 	const char *rate = getenv("TTY_DISPLAY_RATE"), *lines = getenv("BUILDKIT_TTY_LOG_LINES");
@@ -204,7 +204,7 @@ struct progress_backend *progress_tty_new(int fd)
 		(void)str_to_i64(str_from(rate), &ms);
 	if (lines)
 		(void)str_to_i64(str_from(lines), &n);
-	t->base = (struct progress_backend) {
+	t->base = (struct display_backend) {
 		.update = tty_update,
 		.tick = tty_tick,
 		.finish = tty_finish,

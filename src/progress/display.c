@@ -1,4 +1,4 @@
-#include "progress/progress.h"
+#include "progress/display.h"
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -7,43 +7,43 @@
 
 #include <errno.h>
 
-struct progress {
-	enum progress_mode mode;
+struct display {
+	enum display_mode mode;
 	int fd;
 	struct pmodel model;
-	struct progress_backend *backend; /* plain and tty */
+	struct display_backend *backend; /* plain and tty */
 };
 
-struct err *progress_parse_mode(struct str s, enum progress_mode *ret)
+struct err *display_parse_mode(struct str s, enum display_mode *ret)
 {
 	static const char *const names[] = { "auto", "plain", "tty", "rawjson", "quiet" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (str_eq_cstr(s, names[i])) {
-			*ret = (enum progress_mode)i;
+			*ret = (enum display_mode)i;
 			return NULL;
 		}
 	}
 	return err_new(ERR_INVALID_ARGUMENT, "invalid progress mode %.*s", STR_ARG(s));
 }
 
-struct progress *progress_new(enum progress_mode mode, int fd)
+struct display *display_new(enum display_mode mode, int fd)
 {
-	struct progress *p = NEW(struct progress);
+	struct display *p = NEW(struct display);
 
-	if (mode == PROGRESS_AUTO)
-		mode = isatty(fd) ? PROGRESS_TTY : PROGRESS_PLAIN;
+	if (mode == DISPLAY_AUTO)
+		mode = isatty(fd) ? DISPLAY_TTY : DISPLAY_PLAIN;
 	p->mode = mode;
 	p->fd = fd;
 	pmodel_init(&p->model);
-	if (mode == PROGRESS_PLAIN)
-		p->backend = progress_plain_new(fd);
-	else if (mode == PROGRESS_TTY)
-		p->backend = progress_tty_new(fd);
+	if (mode == DISPLAY_PLAIN)
+		p->backend = display_plain_new(fd);
+	else if (mode == DISPLAY_TTY)
+		p->backend = display_tty_new(fd);
 	return p;
 }
 
-void progress_free(struct progress *p)
+void display_free(struct display *p)
 {
 	if (!p)
 		return;
@@ -53,13 +53,13 @@ void progress_free(struct progress *p)
 	free(p);
 }
 
-void progress_freep(struct progress **p)
+void display_freep(struct display **p)
 {
-	progress_free(*p);
+	display_free(*p);
 	*p = NULL;
 }
 
-void progress_write(int fd, struct buf *b)
+void display_write(int fd, struct buf *b)
 {
 	size_t at = 0;
 
@@ -75,28 +75,28 @@ void progress_write(int fd, struct buf *b)
 	buf_clear(b);
 }
 
-void progress_update(struct progress *p, const Moby__Buildkit__V1__StatusResponse *r)
+void display_update(struct display *p, const Moby__Buildkit__V1__StatusResponse *r)
 {
-	if (p->mode == PROGRESS_RAWJSON) {
+	if (p->mode == DISPLAY_RAWJSON) {
 		SCOPED_BUF(line, SIZE_MAX / 4);
 
-		progress_rawjson(r, &line);
-		progress_write(p->fd, &line);
+		display_rawjson(r, &line);
+		display_write(p->fd, &line);
 		return;
 	}
-	if (p->mode == PROGRESS_QUIET)
+	if (p->mode == DISPLAY_QUIET)
 		return;
 	pmodel_update(&p->model, r);
 	p->backend->update(p->backend, &p->model);
 }
 
-void progress_tick(struct progress *p)
+void display_tick(struct display *p)
 {
 	if (p->backend && p->backend->tick)
 		p->backend->tick(p->backend, &p->model);
 }
 
-int64_t progress_interval(const struct progress *p)
+int64_t display_interval(const struct display *p)
 {
 	return p->backend ? p->backend->interval_ns : 0;
 }
@@ -115,7 +115,7 @@ static void print_failure(struct buf *out, const struct pvertex *v)
 	buf_add_cstr(out, "------\n");
 }
 
-void progress_finish(struct progress *p, const struct err *build_error)
+void display_finish(struct display *p, const struct err *build_error)
 {
 	SCOPED_BUF(out, SIZE_MAX / 4);
 
@@ -126,5 +126,5 @@ void progress_finish(struct progress *p, const struct err *build_error)
 		if (build_error && (*it)->error && !pvertex_is_canceled(*it))
 			print_failure(&out, *it);
 	}
-	progress_write(p->fd, &out);
+	display_write(p->fd, &out);
 }
