@@ -42,11 +42,16 @@ struct err *walk_next(struct walk *w, const struct walk_entry **ret) ERR_RESULT;
 /* Do not go into the directory that came last (no leave for it either). */
 void walk_skip(struct walk *w);
 
-/* Names of a directory without "." and "..", sorted by bytes; for one level. */
+/* Names of a directory without "." and "..", for one level; sorted by bytes if asked. dirfd must be
+ * readable; its offset moves. */
+struct walk_name {
+	char *name;
+	uint64_t ino;
+	unsigned char type; /* DT_*, may be DT_UNKNOWN */
+};
 struct walk_names {
-	char *data; /* NUL-separated names */
-	char **names;
-	unsigned char *types; /* DT_*; index as names */
+	char *data; /* holds the names */
+	struct walk_name *items;
 	size_t n;
 };
 struct err *walk_read_names(int dirfd, bool sorted, struct walk_names *ret) ERR_RESULT;
