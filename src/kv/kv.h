@@ -2,12 +2,17 @@
  * LMDB (kv_open) and memory (kv_open_mem, tests). Tables are created on first use.
  * Keys are 1..500 bytes, values up to LIMIT: 16 MiB.
  *
- * Updates go through one writer thread that commits in groups: every kv_update waiting
- * at that moment shares one transaction and one sync. KV_LAZY updates return after they
+ * Updates are committed in groups, one group at a time: every kv_update waiting at that
+ * moment shares one transaction and one sync; a lone one runs at once on its own thread.
+ * KV_LAZY updates return after they
  * are visible to readers; they reach the disk with the next durable commit or within a
  * second. An update function that fails has none of its own changes kept; those of others
  * in the group are (nested transactions or redo).
- * The map grows by itself; a mostly free file is compacted at open. */
+ * The map grows by itself; a mostly free file is compacted at open.
+ *
+ * After a kill everything that was visible is there; after a power loss everything durable
+ * is, and nothing in half. A failed commit (full disk, I/O error) keeps none of its updates
+ * and leaves the store working. */
 #ifndef KV_KV_H
 #define KV_KV_H
 
@@ -19,7 +24,8 @@ struct kv_txn;
 
 enum kv_mode { KV_DURABLE, KV_LAZY };
 
-struct err *kv_open(const char *path, struct kv **ret) ERR_RESULT;
+/* dir is made if missing and holds nothing else; one process at a time. */
+struct err *kv_open(const char *dir, struct kv **ret) ERR_RESULT;
 struct kv *kv_open_mem(void);
 /* Commits and syncs what is lazy. */
 struct err *kv_close(struct kv *take) ERR_RESULT;
@@ -29,8 +35,8 @@ struct err *kv_sync(struct kv *kv) ERR_RESULT;
 typedef struct err *(*kv_fn)(struct kv_txn *t, void *arg);
 /* A consistent view. fn must not block for long nor start another transaction. */
 struct err *kv_view(struct kv *kv, kv_fn fn, void *arg) ERR_RESULT;
-/* fn runs on the writer thread (possibly more than once: it must be a function of the
- * store), must not block and must not start another transaction. */
+/* fn runs on some caller's thread, no two at a time (possibly more than once: it must be a function
+ * of the store), must not block and must not start another transaction. */
 struct err *kv_update(struct kv *kv, enum kv_mode mode, kv_fn fn, void *arg) ERR_RESULT;
 
 /* Values are valid until the next change or the end of the transaction. Miss: false. */
