@@ -26,7 +26,8 @@ struct progress_limits {
 struct progress_limits progress_limits_from_env(void);
 
 /* ---- the log ---- */
-struct progress *progress_new(const char *spill_dir); /* NULL: all in memory (tests) */
+/* ctx (may be NULL) is for small tasks of its own; spill_dir NULL: all stays in memory. */
+struct progress *progress_new(struct ctx *ctx, const char *spill_dir);
 struct progress *progress_ref(struct progress *p);
 void progress_unref(struct progress *p); /* NULL is fine */
 /* No more events. Vertices that have started and not completed are completed with the error
@@ -78,7 +79,7 @@ void vprogress_start(struct vprogress *v);
 /* e is borrowed: its text is shown; NULL is success. Shows the clipped end of the logs first if it
  * failed. */
 void vprogress_complete(struct vprogress *v, bool cached, const struct err *e);
-/* Started and completed at once, unless it has been already. */
+/* Found in a cache: started and completed at once. */
 void vprogress_cached(struct vprogress *v);
 
 /* ---- what an operation reports ---- */
