@@ -36,6 +36,10 @@ struct err *json_read(struct str text, const char *what, json_t **ret)
 	if (too_deep(text))
 		return err_new(ERR_INVALID_ARGUMENT, "failed to parse %s: nested too deeply", what);
 	j = json_loadb(text.len ? text.ptr : "", text.len, JSON_DECODE_ANY, &error);
+	/* An integer of more than 64 bits: Go takes it for a float, where all numbers are. */
+	if (!j && json_error_code(&error) == json_error_numeric_overflow)
+		j = json_loadb(text.ptr, text.len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL,
+			       &error);
 	if (!j)
 		return err_new(ERR_INVALID_ARGUMENT, "failed to parse %s: %s (line %d, column %d)",
 			       what, error.text, error.line, error.column);
@@ -54,6 +58,12 @@ int64_t json_get_int(const json_t *obj, const char *key, int64_t otherwise)
 {
 	const json_t *v = json_object_get(obj, key);
 
+	if (json_is_real(v)) {
+		double d = json_real_value(v);
+
+		return d >= -0x1p63 && d < 0x1p63 && d == (double)(int64_t)d ? (int64_t)d
+									     : otherwise;
+	}
 	return json_is_integer(v) ? json_integer_value(v) : otherwise;
 }
 

@@ -205,7 +205,16 @@ static void add_real(struct buf *out, double v)
 		buf_addf(out, "e%c%d", exp < 0 ? '-' : '+', abs(exp));
 		return;
 	}
-	buf_addf(out, "%.*f", prec > exp ? prec - exp : 0, v);
+	if (exp <= prec) {
+		buf_addf(out, "%.*f", prec - exp, v);
+		return;
+	}
+	/* Zeros behind the digits that count, where %f would print what the double is. */
+	for (const char *p = digits; p < e; p++)
+		if (*p != '.')
+			buf_add_char(out, *p);
+	for (int i = prec; i < exp; i++)
+		buf_add_char(out, '0');
 }
 
 static int by_name(const void *a, const void *b)
