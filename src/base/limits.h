@@ -10,7 +10,7 @@
  * clients receive at most 4 MiB, so senders chunk at 3 MiB. */
 #define LIMIT_GRPC_MESSAGE (16 * MIB)
 #define LIMIT_GRPC_CHUNK (3 * MIB)
-#define LIMIT_GRPC_HEADERS (64 * KIB)
+#define LIMIT_GRPC_HEADERS (1 * MIB) /* long exclude lists travel as metadata */
 #define LIMIT_GRPC_STREAMS 10000 /* concurrent, a connection */
 
 #define LIMIT_PATH 4096
