@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum mount_attr {
+enum mount_flag {
 	MOUNT_RDONLY = 1,
 	MOUNT_NOSUID = 2,
 	MOUNT_NODEV = 4,

@@ -80,6 +80,9 @@ struct proc_helper {
 bool proc_helper_main(const struct proc_helper *table, size_t n, int argc, char **argv);
 /* argv of such a call in the arena: args (NULL-terminated) go after the name. */
 const char *const *proc_helper_argv(struct arena *a, const char *name, const char *const *args);
+/* Raises the soft limit of open files to the hard one; children started here get the old one back.
+ * Called once by main, before the first thread. */
+void proc_raise_nofile(void);
 /* The program itself, for proc_spec.file: right even after it was replaced on disk. */
 const char *proc_self_exe(void);
 
