@@ -96,11 +96,22 @@ struct err *content_copy(struct ctx *ctx, struct content *from, struct content *
 /* As a struct reader from offset 0; takes r. */
 struct reader *content_as_reader(struct content_reader *take_r);
 
-/* Files under dir: blobs/sha256/<hex>, ingest/<hash of ref>/; labels, sizes and times in kv
- * table "content". Durability: blob bytes are made durable in the background; a record
- * carries the boot id until its blob is, and is dropped at open under another boot id. */
+/* Files under dir: blobs/<algorithm>/<hex>, ingest/<hash of ref>; labels, sizes and times in
+ * kv table "content". Durability: blob bytes are made durable in the background (syncfs); a
+ * record carries the boot id until its blob is. At open under another boot id such a blob is
+ * read and verified, or dropped, as is any whose size is not that of its record. Ingests are
+ * kept for a resume for a day of one boot. A writer whose write failed keeps nothing. */
 struct kv;
 struct err *content_open_fs(const char *dir, struct kv *kv, struct content **ret) ERR_RESULT;
 struct content *content_new_mem(void);
+/* Waits until all that is committed is on the disk. Only for stores of content_open_fs. */
+struct err *content_sync(struct content *fs) ERR_RESULT;
+
+/* Removes blobs that are older than min_age_ns, carry no label CONTENT_LABEL_ROOT and that
+ * keep() (may be called for each) does not want. *ret_bytes (may be NULL) is what they held. */
+#define CONTENT_LABEL_ROOT "containerd.io/gc.root"
+struct err *content_gc(struct content *c, struct ctx *ctx, int64_t min_age_ns,
+		       bool (*keep)(void *arg, const struct content_info *info), void *arg,
+		       uint64_t *ret_bytes) ERR_RESULT;
 
 #endif
