@@ -23,6 +23,7 @@
 #define LIMIT_JSON_DEPTH 100
 #define LIMIT_TOML_FILE (4 * MIB)
 #define LIMIT_DOCKERFILE (16 * MIB)
+#define LIMIT_DOCKERFILE_MEMORY (1 * GIB) /* what one may take, expanded and planned */
 #define LIMIT_PASSWD_FILE (10 * MIB)
 #define LIMIT_SECRET 512000
 #define LIMIT_LLB_OPS 200000
