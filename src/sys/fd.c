@@ -114,6 +114,8 @@ struct err *fd_read_all(int fd, struct buf *out)
 			TRY(fd_read(fd, &probe, 1, &n));
 			if (n)
 				out->overflow = true;
+			if (out->data)
+				out->data[out->len] = '\0';
 			return buf_check(out, "file");
 		}
 		p = buf_reserve(out, MIN(chunk, room));

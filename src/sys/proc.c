@@ -65,6 +65,9 @@ bool proc_find(const char *name, struct arena *a, const char **ret)
 	return false;
 }
 
+/* The child never returns from its frames, which would leave its stack poisoned. */
+#define ON_CHILD_STACK __attribute__((no_sanitize("address")))
+
 /* What parent and child share until the child executes. */
 struct child {
 	const struct proc_spec *s;
@@ -74,7 +77,7 @@ struct child {
 	const char *what;
 };
 
-static _Noreturn void give_up(struct child *c, const char *what)
+ON_CHILD_STACK static _Noreturn void give_up(struct child *c, const char *what)
 {
 	c->errnum = errno;
 	c->what = what;
@@ -82,7 +85,7 @@ static _Noreturn void give_up(struct child *c, const char *what)
 }
 
 /* Descriptors to their places: first all out of the way, then down to their numbers. */
-static void place_fds(struct child *c)
+ON_CHILD_STACK static void place_fds(struct child *c)
 {
 	const struct proc_spec *s = c->s;
 	int from[MAX_FDS + 3], to[MAX_FDS + 3], n = 3, null = -1, top = 2;
@@ -113,7 +116,7 @@ static void place_fds(struct child *c)
 	(void)syscall(SYS_close_range, (unsigned)top + 1, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
 }
 
-static void set_up(struct child *c)
+ON_CHILD_STACK static void set_up(struct child *c)
 {
 	const struct proc_spec *s = c->s;
 
@@ -140,7 +143,7 @@ static void set_up(struct child *c)
 
 /* Runs on its own stack in our memory while the calling thread stands still: only system calls, and
  * nothing that takes a lock. Every signal is blocked until here. */
-static int child_main(void *arg)
+ON_CHILD_STACK static int child_main(void *arg)
 {
 	struct child *c = arg;
 	sigset_t none;

@@ -51,6 +51,7 @@ static bool clear_flags(int dirfd, const char *name)
 static int unlink_hard(int dirfd, const char *name, int flags)
 {
 	struct stat st;
+	bool cleared;
 	int errnum;
 
 	if (unlinkat(dirfd, name, flags) == 0 || errno == ENOENT)
@@ -59,10 +60,10 @@ static int unlink_hard(int dirfd, const char *name, int flags)
 	if (errnum != EPERM && errnum != EACCES)
 		return errnum;
 	/* The flag may be on the directory or on the entry. */
-	if (clear_flags(dirfd, ".") | clear_flags(dirfd, name)) {
-		if (unlinkat(dirfd, name, flags) == 0 || errno == ENOENT)
-			return 0;
-	}
+	cleared = clear_flags(dirfd, ".");
+	cleared = clear_flags(dirfd, name) || cleared;
+	if (cleared && (unlinkat(dirfd, name, flags) == 0 || errno == ENOENT))
+		return 0;
 	if (fstat(dirfd, &st) == 0 && (st.st_mode & 0700) != 0700 &&
 	    fchmod(dirfd, (st.st_mode & 07777) | 0700) == 0 &&
 	    (unlinkat(dirfd, name, flags) == 0 || errno == ENOENT))
