@@ -19,6 +19,7 @@
 #define LIMIT_XATTRS 1024 /* a file */
 
 #define LIMIT_MANIFEST (4 * MIB)
+#define LIMIT_DESCRIPTORS 50000 /* in a manifest or index */
 #define LIMIT_IMAGE_CONFIG (8 * MIB)
 #define LIMIT_JSON_DEPTH 100
 #define LIMIT_TOML_FILE (4 * MIB)

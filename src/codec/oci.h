@@ -1,6 +1,9 @@
 /* OCI image types: descriptors, manifests, indexes, parsed from and written to JSON
  * exactly as Go's encoding/json prints them (order of fields, escaping, indent). Docker's
- * media types are understood alike. Strings live in the given arena. */
+ * media types are understood alike. Strings live in the given arena.
+ *
+ * As with Go's slices, a list of no elements is `null` in JSON when its pointer is NULL and
+ * `[]` otherwise. */
 #ifndef CODEC_OCI_H
 #define CODEC_OCI_H
 
@@ -57,6 +60,8 @@ struct oci_index {
 	struct str media_type, artifact_type;
 	struct oci_descriptor *manifests;
 	size_t n_manifests;
+	bool has_subject;
+	struct oci_descriptor subject;
 	struct oci_kv *annotations;
 	size_t n_annotations;
 };
@@ -67,6 +72,8 @@ bool oci_is_manifest(struct str media_type);
 bool oci_is_layer(struct str media_type);
 bool oci_is_nondistributable(struct str media_type);
 
+/* INVALID_ARGUMENT on junk, on documents over LIMIT_MANIFEST, and in containerd's words
+ * ("media-type: ...") on a manifest that is an index or the other way round. */
 struct err *oci_parse_manifest(struct arena *a, struct str json,
 			       struct oci_manifest *ret) ERR_RESULT;
 struct err *oci_parse_index(struct arena *a, struct str json, struct oci_index *ret) ERR_RESULT;
