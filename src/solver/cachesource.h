@@ -14,11 +14,16 @@
 
 #define CACHE_KEY_ID_MAX 80
 
-/* A root key's id is its digest value, sha256("<digest>@<output>"); others are up to 64 bytes. */
+/* A root key's id is the algorithm byte and the 32 bytes of sha256("<digest>@<output>"); others are
+ * up to 64 bytes. Of content keys the output is CACHE_CONTENT_OUTPUT ("-1"), and links from them
+ * have no selector. */
+#define CACHE_CONTENT_OUTPUT UINT32_MAX
 struct cache_key_id {
 	uint8_t len, bytes[CACHE_KEY_ID_MAX - 1];
 };
 struct cache_key_id cache_key_root(const struct digest *d, uint32_t output);
+/* The digest in a root key's id; false for others. */
+bool cache_key_root_digest(const struct cache_key_id *id, struct digest *ret);
 
 struct cache_link {
 	uint32_t input, output;

@@ -52,7 +52,7 @@ struct builder *job_builder(struct job *j);   /* borrowed */
 void *job_session(const struct job *j);
 /* The build is over: no solver_build of it may be running. Closes its progress, lets go of its
  * vertices; the job stays known for 10 s so that Status can still read it. */
-void job_discard(struct job *j);
+void job_discard(struct job *take_j);
 
 /* ---- builds ---- */
 
@@ -90,6 +90,7 @@ struct job *builder_job(struct builder *b);
  * the vertex live as long as the key. */
 struct walk_vertex {
 	const struct vertex *vertex;
+	struct digest digest; /* as reported in progress */
 	struct op *op;
 	const uint32_t *inputs; /* positions in the walk */
 	size_t n_inputs;
@@ -98,27 +99,34 @@ struct walk_vertex {
 struct err *cache_key_walk(struct cache_key *k, struct ctx *ctx, struct arena *a,
 			   struct walk_vertex **ret, size_t *ret_n) ERR_RESULT;
 
-/* The same as cache records, for export. Inputs come first; the last is the key itself. */
+/* The same as cache records, for export. Inputs come first; those of the key itself are last. */
 struct export_link {
 	uint32_t record;
 	struct digest selector;
 };
 struct export_record {
-	/* sha256("<op digest>@<output>"), of a content key the content's root key; DIGEST_RANDOM:
-	 * must not be exported, nor what depends on it alone. */
+	/* sha256("<op digest>@<output>"), of a content key sha256("<content digest>@-1").
+	 * DIGEST_RANDOM: must not be exported, nor what depends on it alone. */
 	struct digest digest;
-	/* For each input the alternative records (key, content key). */
+	/* For each input the alternative records (keys, content key). */
 	struct export_link **inputs;
 	size_t *n_links;
-	size_t n_inputs;
-	struct result *result; /* when loaded or made; owned by the walk's key */
-	struct str result_id;  /* else one that result_ops.load takes, or empty */
+	size_t n_inputs; /* 0: a source or a content key */
+	/* There is a result: export_record_load. */
+	bool has_result;
 	int64_t created_ns;
 	const struct vertex *vertex; /* NULL for content keys */
-	bool is_root;                /* has no inputs: a source or content key */
+	/* Inside. */
+	struct result *result;
+	struct cache_source *source;
+	struct cache_key_id key;
+	struct str result_id;
 };
 struct err *cache_key_export(struct cache_key *k, struct ctx *ctx, struct arena *a,
 			     struct export_record **ret, size_t *ret_n) ERR_RESULT;
+/* A counted reference to the record's result, which may be lazy. The key must still be held. */
+struct err *export_record_load(struct cache_key *k, struct ctx *ctx, const struct export_record *r,
+			       struct result **ret) ERR_RESULT;
 
 /* ---- for tests and debug dumps ---- */
 struct solver_stats {
