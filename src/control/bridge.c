@@ -1,0 +1,295 @@
+#include "control/build.h"
+
+#include "base/mem.h"
+#include "control/caps.h"
+#include "source/imagemeta.h"
+
+/* The bridge of one frontend run inside a build: its own options and inputs, everything
+ * else is the build's. */
+struct run {
+	struct bridge base;
+	struct bridge_info info;
+	struct build *build;
+	struct arena arena;
+};
+
+static struct err *run_solve(struct bridge *b, struct ctx *ctx,
+			     const Moby__Buildkit__V1__Frontend__SolveRequest *req,
+			     struct frontend_result *ret)
+{
+	return build_solve(container_of(b, struct run, base)->build, ctx, req, ret);
+}
+
+static struct err *
+run_resolve_source_meta(struct bridge *b, struct ctx *ctx,
+			const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req,
+			struct arena *a,
+			Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret)
+{
+	return build_resolve_source_meta(container_of(b, struct run, base)->build, ctx, req, a, ret);
+}
+
+static struct err *run_warn(struct bridge *b, struct ctx *ctx,
+			    const Moby__Buildkit__V1__Frontend__WarnRequest *req)
+{
+	(void)ctx;
+	return build_warn(container_of(b, struct run, base)->build, req);
+}
+
+static const struct bridge_ops run_ops = {
+	.solve = run_solve,
+	.resolve_source_meta = run_resolve_source_meta,
+	.warn = run_warn,
+};
+
+static int by_kv_key(const void *a, const void *b)
+{
+	return str_cmp(((const struct frontend_kv *)a)->key, ((const struct frontend_kv *)b)->key);
+}
+
+static void fill_info(struct run *r, const Moby__Buildkit__V1__Frontend__SolveRequest *req)
+{
+	struct frontend_kv *opts = ARENA_NEW_N(&r->arena, struct frontend_kv, req->n_frontendopt);
+	struct bridge_input *inputs =
+		ARENA_NEW_N(&r->arena, struct bridge_input, req->n_frontendinputs);
+
+	for (size_t i = 0; i < req->n_frontendopt; i++)
+		opts[i] = (struct frontend_kv){ str_from(req->frontendopt[i]->key),
+						str_from(req->frontendopt[i]->value) };
+	if (req->n_frontendopt)
+		qsort(opts, req->n_frontendopt, sizeof(*opts), by_kv_key);
+	for (size_t i = 0; i < req->n_frontendinputs; i++)
+		inputs[i] = (struct bridge_input){ str_from(req->frontendinputs[i]->key),
+						   req->frontendinputs[i]->value };
+	r->info = (struct bridge_info){
+		.opts = opts,
+		.n_opts = req->n_frontendopt,
+		.session_id = r->build->session_id,
+		.product = STR("buildkit"),
+		.workers = &r->build->worker_info,
+		.n_workers = 1,
+		.inputs = inputs,
+		.n_inputs = req->n_frontendinputs,
+		.frontend_cap = bridge_frontend_cap,
+		.llb_cap = op_cap,
+	};
+}
+
+/* ---- definitions ---- */
+
+static struct err *solve_definition(struct build *b, struct ctx *ctx, const Pb__Definition *def,
+				    bool eager, struct frontend_result *ret)
+{
+	struct op_load_opts o = {
+		.worker = b->control->worker,
+		.entitlements = b->entitlements,
+		.cgroup_parent = b->control->cgroup_parent,
+	};
+	struct bridge_ref *r = NULL;
+	uint32_t vertex, output;
+	struct graph *g;
+	struct err *e = NULL;
+
+	if (def->n_def) {
+		TRY(op_load_definition(ctx, def, &o, &g, &vertex, &output));
+		r = lazyref_new(b, g, vertex, output, def);
+	}
+	if (r && eager)
+		e = r->ops->evaluate(r, ctx);
+	if (e) {
+		bridge_ref_put(r);
+		return e;
+	}
+	frontend_result_init(ret);
+	frontend_result_set_ref(ret, r);
+	return NULL;
+}
+
+/* ---- frontends ---- */
+
+static struct str opt_of(const Moby__Buildkit__V1__Frontend__SolveRequest *req, const char *key)
+{
+	const char *v = PROTO_MAP_GET(req->n_frontendopt, req->frontendopt, key);
+
+	return str_from(v);
+}
+
+static struct err *solve_frontend(struct build *b, struct ctx *ctx,
+				  const Moby__Buildkit__V1__Frontend__SolveRequest *req,
+				  struct frontend_result *ret)
+{
+	struct control *c = b->control;
+	struct str name = str_from(req->frontend);
+	struct run r = { .build = b };
+	struct err *e;
+
+	if (str_eq_cstr(name, "gateway.v0") && c->frontend_gateway) {
+		struct str source = opt_of(req, "source");
+
+		if (!source.len)
+			return err_new(ERR_UNKNOWN, "no source specified for gateway");
+		if (!str_eq_cstr(source, "dockerfile.v0"))
+			return err_new(ERR_UNIMPLEMENTED,
+				       "frontend images are not supported: cannot run %.*s",
+				       STR_ARG(source));
+		name = source;
+	}
+	if (!str_eq_cstr(name, "dockerfile.v0") || !c->frontend_dockerfile)
+		return err_new(ERR_UNKNOWN, "frontend %s not found", req->frontend);
+	r.base.ops = &run_ops;
+	r.base.info = &r.info;
+	fill_info(&r, req);
+	e = dockerfile_build(ctx, &r.base, ret);
+	arena_fini(&r.arena);
+	return e;
+}
+
+static struct err *evaluate_all(struct frontend_result *r, struct ctx *ctx)
+{
+	if (r->ref)
+		TRY(r->ref->ops->evaluate(r->ref, ctx));
+	for (size_t i = 0; i < r->n_refs; i++)
+		if (r->refs[i].ref)
+			TRY(r->refs[i].ref->ops->evaluate(r->refs[i].ref, ctx));
+	return NULL;
+}
+
+struct err *build_solve(struct build *b, struct ctx *ctx,
+			const Moby__Buildkit__V1__Frontend__SolveRequest *req,
+			struct frontend_result *ret)
+{
+	struct err *e;
+
+	if (req->definition && req->definition->n_def && *req->frontend)
+		return err_new(ERR_INVALID_ARGUMENT,
+			       "cannot solve with both Definition and Frontend specified");
+	if (*req->frontend) {
+		TRY(solve_frontend(b, ctx, req, ret));
+		e = req->evaluate ? evaluate_all(ret, ctx) : NULL;
+		if (e)
+			frontend_result_fini(ret);
+		return e;
+	}
+	if (req->definition)
+		return solve_definition(b, ctx, req->definition, req->evaluate, ret);
+	frontend_result_init(ret);
+	return NULL;
+}
+
+/* ---- metadata of sources ---- */
+
+static struct platform platform_of(const Pb__Platform *p, const struct worker *w)
+{
+	if (!p || !*p->os)
+		return w->platforms[0];
+	return platform_normalize((struct platform){
+		.os = str_from(p->os),
+		.arch = str_from(p->architecture),
+		.variant = str_from(p->variant),
+		.os_version = str_from(p->osversion),
+	});
+}
+
+static struct image_origin *origin_of(struct build *b, const Pb__SourceOp *op, bool layout,
+				      const struct imageref *ref, struct arena *a)
+{
+	struct control *c = b->control;
+	struct content *store = cache_content(c->worker->cache);
+	struct session_manager *m = c->worker->sessions;
+	const char *session, *id;
+
+	if (!layout)
+		return image_origin_registry(c->host.registry, m, b->sessions, store, ref);
+	session = PROTO_MAP_GET(op->n_attrs, op->attrs, "oci.session");
+	id = PROTO_MAP_GET(op->n_attrs, op->attrs, "oci.store");
+	if (!id || !*id)
+		id = imageref_name(a, ref);
+	return image_origin_layout(m, b->sessions, store, ref, str_from(session),
+				   str_from(arena_printf(a, "oci:%s", id)));
+}
+
+static struct err *resolve_image(struct build *b, struct ctx *ctx, const Pb__SourceOp *op,
+				 bool layout, const Pb__Platform *pb_platform, struct arena *a,
+				 struct imagemeta *ret)
+{
+	struct str id = str_from(op->identifier);
+	struct imageref ref;
+	CLEANUP(image_origin_unrefp) struct image_origin *o = NULL;
+
+	id = str_trim_prefix(id, layout ? STR("oci-layout://") : STR("docker-image://"));
+	TRYW(imageref_parse(a, id, &ref), "failed to parse image reference \"%.*s\"", STR_ARG(id));
+	o = origin_of(b, op, layout, &ref, a);
+	TRYW(imagemeta_resolve(o, ctx, platform_of(pb_platform, b->control->worker), NULL, a, ret),
+	     "%s", imageref_format(a, &ref));
+	return NULL;
+}
+
+struct err *
+build_resolve_source_meta(struct build *b, struct ctx *ctx,
+			  const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req,
+			  struct arena *a,
+			  Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret)
+{
+	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse *out;
+	Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse *img;
+	struct imagemeta meta;
+	struct str id, scheme;
+	struct vprogress *step = NULL;
+	struct err *e;
+	bool layout;
+
+	if (!req->source)
+		return err_new(ERR_INVALID_ARGUMENT, "source is required");
+	id = str_from(req->source->identifier);
+	scheme = str_sub(id, 0, (size_t)MAX(str_find_str(id, STR("://")), (ptrdiff_t)0));
+	layout = str_eq_cstr(scheme, "oci-layout");
+	if (!layout && !str_eq_cstr(scheme, "docker-image"))
+		return err_new(ERR_UNIMPLEMENTED,
+			       "resolving metadata of %s is not supported", req->source->identifier);
+	if (*req->logname)
+		step = progress_step(job_progress(b->job), str_from(req->logname), req->logname);
+	e = resolve_image(b, ctx, req->source, layout, req->platform, a, &meta);
+	if (step) {
+		vprogress_complete(step, false, e);
+		vprogress_unref(step);
+	}
+	if (e)
+		return e;
+	out = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse);
+	img = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse);
+	moby__buildkit__v1__frontend__resolve_source_meta_response__init(out);
+	moby__buildkit__v1__frontend__resolve_source_image_response__init(img);
+	img->digest = digest_text(&meta.root.digest, a);
+	if (!req->image || !req->image->noconfig)
+		img->config = proto_from_str(meta.config);
+	out->source = proto_dup(a, req->source);
+	out->image = img;
+	*ret = out;
+	return NULL;
+}
+
+/* ---- warnings ---- */
+
+struct err *build_warn(struct build *b, const Moby__Buildkit__V1__Frontend__WarnRequest *req)
+{
+	SCOPED_ARENA(a);
+	struct str *detail = ARENA_NEW_N(&a, struct str, req->n_detail);
+	struct progress_warning w = {
+		.level = (int)req->level,
+		.short_text = proto_bytes(req->short_),
+		.detail = detail,
+		.n_detail = req->n_detail,
+		.url = str_from(req->url),
+		.info = req->info,
+		.ranges = req->ranges,
+		.n_ranges = req->n_ranges,
+	};
+	struct digest d = { 0 };
+
+	for (size_t i = 0; i < req->n_detail; i++)
+		detail[i] = proto_bytes(req->detail[i]);
+	if (*req->digest)
+		TRY(digest_parse(str_from(req->digest), &d));
+	progress_warn_digest(job_progress(b->job), &d, &w);
+	return NULL;
+}

@@ -1,0 +1,58 @@
+/* One Solve: its job, its bridge, the refs that clients know by id. */
+#ifndef CONTROL_BUILD_H
+#define CONTROL_BUILD_H
+
+#include "control/control.h"
+#include "frontend/bridge.h"
+
+struct build {
+	struct control *control;
+	struct ctx *ctx; /* of the build; ends with the RPC */
+	struct job *job;
+	struct arena arena; /* life of the build; used by the Solve task only */
+	struct session_group *sessions;
+	struct str session_id, ref;
+	unsigned entitlements;
+	const Moby__Buildkit__V1__SolveRequest *req; /* in arena */
+	struct bridge_worker worker_info;
+
+	struct lock lock;
+	struct cond returned;
+	struct map refs; /* id -> struct bridge_ref *, held */
+	size_t calls;	 /* bridge RPCs under way */
+	/* What Return brought. */
+	bool has_result;
+	struct frontend_result result;
+	struct err *result_err;
+};
+
+struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_arena,
+		      const Moby__Buildkit__V1__SolveRequest *req, struct build **ret) ERR_RESULT;
+/* Lets go of every ref, then of the job. */
+void build_free(struct build *b);
+
+/* ---- lazy results (lazyref.c) ---- */
+/* graph is taken; def is copied. */
+struct bridge_ref *lazyref_new(struct build *b, struct graph *take_graph, uint32_t vertex,
+			       uint32_t output, const Pb__Definition *def);
+/* Evaluates, then the record: borrowed from the ref, NULL for an empty tree. r NULL is that too. */
+struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx,
+			      struct cache_ref **ret) ERR_RESULT;
+
+/* ---- the bridge (bridge.c) ---- */
+/* Solves as a frontend would: a definition, a named frontend, or nothing. */
+struct err *build_solve(struct build *b, struct ctx *ctx,
+			const Moby__Buildkit__V1__Frontend__SolveRequest *req,
+			struct frontend_result *ret) ERR_RESULT;
+struct err *build_resolve_source_meta(
+	struct build *b, struct ctx *ctx,
+	const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req, struct arena *a,
+	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret) ERR_RESULT;
+struct err *build_warn(struct build *b, const Moby__Buildkit__V1__Frontend__WarnRequest *req) ERR_RESULT;
+
+/* ---- what follows the solve (export.c) ---- */
+/* Runs exporters and their finalisers; response: key -> heap string. */
+struct err *build_export(struct build *b, struct frontend_result *result,
+			 struct exporter **exporters, size_t n, struct map *response) ERR_RESULT;
+
+#endif

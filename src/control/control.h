@@ -1,0 +1,87 @@
+/* The daemon's services: moby.buildkit.v1.Control and the LLBBridge that clients drive
+ * builds with. One RPC (or a small group) a file. What it stands on is made by main and
+ * handed in; it outlives the control. Facts: docs/internals/control.md. */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include "base/lock.h"
+#include "base/map.h"
+#include "exporter/exporter.h"
+#include "grpc/grpc.h"
+#include "op/op.h"
+#include "solver/solver.h"
+
+#define CONTROL_PACKAGE "github.com/moby/buildkit"
+/* Of the Dockerfile language that the built-in frontend speaks. */
+#define CONTROL_DOCKERFILE_VERSION "1.28.0"
+
+struct control_gc_rule {
+	struct cache_prune prune;
+};
+
+struct control {
+	struct ctx *ctx; /* of the daemon */
+	struct solver *solver;
+	struct worker *worker;
+	struct exporter_host host;
+	struct exporter_kv *labels; /* of the worker, sorted */
+	size_t n_labels;
+	struct cache_prune *gc_rules;
+	size_t n_gc_rules;
+	bool gc;
+	unsigned entitlements; /* that builds may ask for: enum entitlement bits */
+	bool frontend_dockerfile, frontend_gateway;
+	const char *version, *revision;
+	const char *cgroup_parent;
+
+	/* ---- own state ---- */
+	struct lock lock;
+	struct cond builds_changed;
+	struct map builds; /* ref -> struct build *, those that clients may drive */
+	size_t running;	   /* Solve calls */
+	int64_t last_gc_ns;
+	bool gc_pending;
+};
+
+void control_init(struct control *c);
+void control_fini(struct control *c);
+/* Table for grpc_server_new, whose arg must be the control. */
+extern const struct grpc_method control_methods[];
+extern const size_t control_n_methods;
+
+/* One second after start and after each build, at most once a minute. */
+void control_schedule_gc(struct control *c);
+
+/* ---- shared by the RPC files ---- */
+Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a);
+Moby__Buildkit__V1__UsageRecord *control_usage_record(struct arena *a, const struct cache_usage *u);
+/* The header "buildkit-current-timestamp" for clients to work out clock skew. */
+struct err *control_send_timestamp(struct grpc_stream *s) ERR_RESULT;
+
+#define CONTROL_HANDLER(name)                                                                      \
+	struct err *name(struct ctx *ctx, struct grpc_stream *s, void *arg) ERR_RESULT
+CONTROL_HANDLER(control_solve);
+CONTROL_HANDLER(control_status);
+CONTROL_HANDLER(control_session);
+CONTROL_HANDLER(control_disk_usage);
+CONTROL_HANDLER(control_prune);
+CONTROL_HANDLER(control_list_workers);
+CONTROL_HANDLER(control_info);
+CONTROL_HANDLER(control_listen_history);
+CONTROL_HANDLER(control_update_history);
+CONTROL_HANDLER(llbbridge_ping);
+CONTROL_HANDLER(llbbridge_solve);
+CONTROL_HANDLER(llbbridge_resolve_image_config);
+CONTROL_HANDLER(llbbridge_resolve_source_meta);
+CONTROL_HANDLER(llbbridge_read_file);
+CONTROL_HANDLER(llbbridge_read_dir);
+CONTROL_HANDLER(llbbridge_stat_file);
+CONTROL_HANDLER(llbbridge_evaluate);
+CONTROL_HANDLER(llbbridge_return);
+CONTROL_HANDLER(llbbridge_inputs);
+CONTROL_HANDLER(llbbridge_warn);
+CONTROL_HANDLER(llbbridge_containers);
+CONTROL_HANDLER(content_info_rpc);
+CONTROL_HANDLER(content_read_rpc);
+
+#endif

@@ -1,0 +1,236 @@
+#include "control/build.h"
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/task.h"
+
+/* ---- the frontend's result as exporters want it ---- */
+
+static struct str meta_of(const struct frontend_result *r, struct arena *a, const char *key,
+			  struct str platform_id)
+{
+	struct str v = STR_NONE;
+
+	if (platform_id.len &&
+	    frontend_result_meta(r,
+				 str_from(arena_printf(a, "%s/%.*s", key, STR_ARG(platform_id))),
+				 &v))
+		return v;
+	if (frontend_result_meta(r, str_from(key), &v))
+		return v;
+	return STR_NONE;
+}
+
+struct mapping {
+	struct str id;
+	struct platform platform;
+};
+
+/* refs.platforms: which ref is for which platform. */
+static struct err *read_mapping(const struct frontend_result *r, struct arena *a,
+				struct mapping **ret, size_t *ret_n, bool *ret_found)
+{
+	SCOPED_JSON(root);
+	json_t *list, *it;
+	struct str text;
+	size_t i;
+
+	*ret_n = 0;
+	*ret_found = frontend_result_meta(r, STR("refs.platforms"), &text);
+	if (!*ret_found)
+		return NULL;
+	TRYW(json_read(text, "refs.platforms", &root),
+	     "failed to parse platforms passed to provenance processor");
+	list = json_object_get(root, "Platforms");
+	*ret = ARENA_NEW_N(a, struct mapping, json_array_size(list));
+	json_array_foreach(list, i, it)
+	{
+		json_t *p = json_object_get(it, "Platform");
+
+		(*ret)[i] = (struct mapping){
+			.id = str_dup(a, json_get_str(it, "ID")),
+			.platform = {
+				.os = str_dup(a, json_get_str(p, "os")),
+				.arch = str_dup(a, json_get_str(p, "architecture")),
+				.variant = str_dup(a, json_get_str(p, "variant")),
+				.os_version = str_dup(a, json_get_str(p, "os.version")),
+			},
+		};
+	}
+	*ret_n = json_array_size(list);
+	return NULL;
+}
+
+static struct err *add_item(struct build *b, const struct frontend_result *r, struct arena *a,
+			    struct bridge_ref *ref, const struct mapping *m,
+			    struct export_item *ret)
+{
+	struct str id = m ? m->id : STR_NONE;
+
+	*ret = (struct export_item){
+		.platform_id = id,
+		.has_platform = m != NULL,
+		.config = meta_of(r, a, "containerimage.config", id),
+		.base_config = meta_of(r, a, "containerimage.base.config", id),
+		.epoch = meta_of(r, a, "source.date.epoch", id),
+	};
+	if (m)
+		ret->platform = m->platform;
+	return lazyref_cache_ref(ref, b->ctx, &ret->ref);
+}
+
+struct evaluation {
+	struct build *b;
+	struct bridge_ref *ref;
+};
+
+static struct err *evaluate(struct ctx *ctx, void *arg)
+{
+	struct evaluation *ev = arg;
+	struct cache_ref *c;
+
+	return lazyref_cache_ref(ev->ref, ctx, &c);
+}
+
+/* Platforms of a result are built at the same time. */
+static struct err *evaluate_all(struct build *b, const struct frontend_result *r, struct arena *a)
+{
+	struct evaluation *ev = ARENA_NEW_N(a, struct evaluation, r->n_refs);
+	struct task_group g;
+
+	task_group_init(&g, b->ctx, 0);
+	for (size_t i = 0; i < r->n_refs; i++) {
+		ev[i] = (struct evaluation){ b, r->refs[i].ref };
+		task_group_go(&g, "evaluate", evaluate, &ev[i]);
+	}
+	return task_group_wait(&g);
+}
+
+static struct err *make_input(struct build *b, const struct frontend_result *r, struct arena *a,
+			      struct export_input *ret)
+{
+	struct exporter_kv *meta = ARENA_NEW_N(a, struct exporter_kv, r->n_metadata);
+	struct export_input in = { .is_map = r->is_map };
+	struct mapping *map = NULL;
+	size_t n;
+	bool found;
+
+	for (size_t i = 0; i < r->n_metadata; i++)
+		meta[i] = (struct exporter_kv){ r->metadata[i].key, r->metadata[i].value };
+	in.metadata = meta;
+	in.n_metadata = r->n_metadata;
+	TRY(read_mapping(r, a, &map, &n, &found));
+	if (!r->is_map) {
+		if (n > 1)
+			return err_new(ERR_INVALID_ARGUMENT,
+				       "number of platforms does not match references %zu 1", n);
+		in.items = ARENA_NEW_N(a, struct export_item, 1);
+		in.n_items = 1;
+		TRY(add_item(b, r, a, r->ref, n ? &map[0] : NULL, &in.items[0]));
+		*ret = in;
+		return NULL;
+	}
+	if (!found)
+		return err_new(ERR_INVALID_ARGUMENT,
+			       "unable to export multiple refs, missing platforms mapping");
+	if (n != r->n_refs)
+		return err_new(ERR_INVALID_ARGUMENT,
+			       "number of platforms does not match references %zu %zu", n, r->n_refs);
+	TRY(evaluate_all(b, r, a));
+	in.items = ARENA_NEW_N(a, struct export_item, n);
+	in.n_items = n;
+	for (size_t i = 0; i < n; i++) {
+		struct bridge_ref *ref = NULL;
+		bool have = false;
+
+		for (size_t k = 0; k < r->n_refs; k++) {
+			if (!str_eq(r->refs[k].key, map[i].id))
+				continue;
+			ref = r->refs[k].ref;
+			have = true;
+		}
+		if (!have)
+			return err_new(ERR_INVALID_ARGUMENT, "failed to find ref for ID %.*s",
+				       STR_ARG(map[i].id));
+		TRY(add_item(b, r, a, ref, &map[i], &in.items[i]));
+	}
+	*ret = in;
+	return NULL;
+}
+
+/* ---- running exporters ---- */
+
+struct export_run {
+	struct build *b;
+	struct exporter *e;
+	const struct export_input *in;
+	int index;
+	bool finalize;
+	struct map *response;
+	struct lock *lock;
+};
+
+static struct err *run_one(struct ctx *ctx, void *arg)
+{
+	struct export_run *r = arg;
+	SCOPED_ARENA(a);
+	char *id = arena_printf(&a, "%.*s-export-%d", STR_ARG(r->b->session_id), r->index);
+	struct vprogress *v =
+		progress_step(job_progress(r->b->job), str_from(id), r->e->step_name);
+	struct exporter_env env = {
+		.ctx = ctx,
+		.host = &r->b->control->host,
+		.sessions = r->b->sessions,
+		.session_id = r->b->session_id,
+		.progress = v,
+		.index = r->index,
+		.response = r->response,
+		.response_lock = r->lock,
+	};
+	struct err *e;
+
+	e = r->finalize ? r->e->ops->finalize(r->e, &env) : r->e->ops->export(r->e, &env, r->in);
+	vprogress_complete(v, false, e);
+	vprogress_unref(v);
+	return e;
+}
+
+static struct err *run_exporters(struct build *b, const struct export_input *in,
+				 struct exporter **exporters, size_t n, bool finalize,
+				 struct map *response, struct lock *lock, struct arena *a)
+{
+	struct export_run *runs = ARENA_NEW_N(a, struct export_run, n);
+	struct task_group g;
+
+	task_group_init(&g, b->ctx, 0);
+	for (size_t i = 0; i < n; i++) {
+		if (finalize && !exporters[i]->ops->needs_finalize(exporters[i]))
+			continue;
+		runs[i] = (struct export_run){ b, exporters[i], in, (int)i, finalize, response, lock };
+		task_group_go(&g, "export", run_one, &runs[i]);
+	}
+	return task_group_wait(&g);
+}
+
+struct err *build_export(struct build *b, struct frontend_result *result,
+			 struct exporter **exporters, size_t n, struct map *response)
+{
+	SCOPED_ARENA(a);
+	struct export_input in;
+	struct lock lock;
+	struct err *e;
+
+	/* Everything is built, also when nobody takes it away. */
+	TRY(make_input(b, result, &a, &in));
+	for (size_t i = 0; i < result->n_metadata; i++)
+		if (str_has_prefix(result->metadata[i].key, STR("frontend.")))
+			free(map_put(response, result->metadata[i].key,
+				     str_heap(result->metadata[i].value)));
+	lock_init(&lock, LOCK_EXPORTER);
+	e = run_exporters(b, &in, exporters, n, false, response, &lock, &a);
+	if (!e)
+		e = run_exporters(b, &in, exporters, n, true, response, &lock, &a);
+	lock_fini(&lock);
+	return e;
+}

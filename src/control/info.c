@@ -1,0 +1,113 @@
+#include "control/control.h"
+
+#include "base/mem.h"
+#include "grpc/message.h"
+
+static Moby__Buildkit__V1__Types__BuildkitVersion *version(struct control *c, struct arena *a)
+{
+	Moby__Buildkit__V1__Types__BuildkitVersion *v =
+		ARENA_NEW(a, Moby__Buildkit__V1__Types__BuildkitVersion);
+
+	moby__buildkit__v1__types__buildkit_version__init(v);
+	v->package = CONTROL_PACKAGE;
+	v->version = (char *)c->version;
+	v->revision = (char *)c->revision;
+	v->dockerfileversion = CONTROL_DOCKERFILE_VERSION;
+	return v;
+}
+
+static Pb__Platform *platform_pb(struct arena *a, struct platform p)
+{
+	Pb__Platform *out = ARENA_NEW(a, Pb__Platform);
+
+	pb__platform__init(out);
+	out->os = str_cstr(a, p.os);
+	out->architecture = str_cstr(a, p.arch);
+	out->variant = str_cstr(a, p.variant);
+	out->osversion = str_cstr(a, p.os_version);
+	return out;
+}
+
+static Moby__Buildkit__V1__Types__GCPolicy *policy(struct arena *a, const struct cache_prune *r)
+{
+	Moby__Buildkit__V1__Types__GCPolicy *p = ARENA_NEW(a, Moby__Buildkit__V1__Types__GCPolicy);
+
+	moby__buildkit__v1__types__gcpolicy__init(p);
+	p->all = r->all;
+	p->keepduration = r->keep_duration_ns;
+	p->reservedspace = r->reserved_space;
+	p->maxusedspace = r->max_used_space;
+	p->minfreespace = r->min_free_space;
+	p->n_filters = r->n_filters;
+	p->filters = ARENA_NEW_N(a, char *, r->n_filters + 1);
+	for (size_t i = 0; i < r->n_filters; i++)
+		p->filters[i] = str_cstr(a, r->filters[i]);
+	return p;
+}
+
+Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a)
+{
+	Moby__Buildkit__V1__Types__WorkerRecord *w =
+		ARENA_NEW(a, Moby__Buildkit__V1__Types__WorkerRecord);
+
+	moby__buildkit__v1__types__worker_record__init(w);
+	w->id = (char *)c->worker->id;
+	w->n_labels = c->n_labels;
+	w->labels = ARENA_NEW_N(a, Moby__Buildkit__V1__Types__WorkerRecord__LabelsEntry *,
+				c->n_labels + 1);
+	for (size_t i = 0; i < c->n_labels; i++) {
+		Moby__Buildkit__V1__Types__WorkerRecord__LabelsEntry *e =
+			ARENA_NEW(a, Moby__Buildkit__V1__Types__WorkerRecord__LabelsEntry);
+
+		moby__buildkit__v1__types__worker_record__labels_entry__init(e);
+		e->key = str_cstr(a, c->labels[i].key);
+		e->value = str_cstr(a, c->labels[i].value);
+		w->labels[i] = e;
+	}
+	w->n_platforms = c->worker->n_platforms;
+	w->platforms = ARENA_NEW_N(a, Pb__Platform *, w->n_platforms + 1);
+	for (size_t i = 0; i < w->n_platforms; i++)
+		w->platforms[i] = platform_pb(a, c->worker->platforms[i]);
+	w->n_gcpolicy = c->gc ? c->n_gc_rules : 0;
+	w->gcpolicy = ARENA_NEW_N(a, Moby__Buildkit__V1__Types__GCPolicy *, w->n_gcpolicy + 1);
+	for (size_t i = 0; i < w->n_gcpolicy; i++)
+		w->gcpolicy[i] = policy(a, &c->gc_rules[i]);
+	w->buildkitversion = version(c, a);
+	return w;
+}
+
+struct err *control_list_workers(struct ctx *ctx, struct grpc_stream *s, void *arg)
+{
+	struct control *c = arg;
+	SCOPED_ARENA(a);
+	Moby__Buildkit__V1__ListWorkersRequest *req;
+	Moby__Buildkit__V1__ListWorkersResponse reply =
+		MOBY__BUILDKIT__V1__LIST_WORKERS_RESPONSE__INIT;
+	Moby__Buildkit__V1__Types__WorkerRecord *rec[1];
+
+	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__list_workers_request__descriptor,
+			      &req));
+	rec[0] = control_worker_record(c, &a);
+	reply.record = rec;
+	reply.n_record = 1;
+	for (size_t i = 0; i < req->n_filter; i++) {
+		/* With one worker only `id==X` can make a difference. */
+		struct str want = str_trim_prefix(str_from(req->filter[i]), STR("id=="));
+
+		if (want.len != strlen(req->filter[i]) && !str_eq_cstr(want, c->worker->id))
+			reply.n_record = 0;
+	}
+	return grpc_send_msg(s, ctx, &reply);
+}
+
+struct err *control_info(struct ctx *ctx, struct grpc_stream *s, void *arg)
+{
+	struct control *c = arg;
+	SCOPED_ARENA(a);
+	Moby__Buildkit__V1__InfoRequest *req;
+	Moby__Buildkit__V1__InfoResponse reply = MOBY__BUILDKIT__V1__INFO_RESPONSE__INIT;
+
+	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__info_request__descriptor, &req));
+	reply.buildkitversion = version(c, &a);
+	return grpc_send_msg(s, ctx, &reply);
+}

@@ -1,0 +1,136 @@
+#include "control/build.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "control/files.h"
+
+/* A definition's result, made when somebody looks. */
+struct lazyref {
+	struct bridge_ref base;
+	struct build *build; /* outlives its refs */
+	struct graph *graph;
+	uint32_t vertex, output;
+	struct arena arena;
+	const Pb__Definition *def;
+	struct lock lock;
+	bool built;
+	struct build_result result;
+};
+
+static struct lazyref *of(struct bridge_ref *r)
+{
+	return container_of(r, struct lazyref, base);
+}
+
+static struct err *evaluate(struct bridge_ref *r, struct ctx *ctx)
+{
+	struct lazyref *l = of(r);
+	struct build_request req = { .graph = l->graph, .vertex = l->vertex, .output = l->output };
+	struct failure *failure = NULL;
+	struct build_result got;
+	struct err *e;
+	bool built;
+
+	lock_take(&l->lock);
+	built = l->built;
+	lock_drop(&l->lock);
+	if (built)
+		return NULL;
+	/* Two callers at once share the work in the solver. */
+	e = solver_build(job_builder(l->build->job), ctx, &req, &got, &failure);
+	failure_unref(failure);
+	if (e) {
+		op_add_source_details(l->graph, e);
+		return e;
+	}
+	lock_take(&l->lock);
+	if (!l->built) {
+		l->result = got;
+		l->built = true;
+		got = (struct build_result){ 0 };
+	}
+	lock_drop(&l->lock);
+	if (got.result)
+		build_result_fini(l->build->control->solver, &got);
+	return NULL;
+}
+
+struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx, struct cache_ref **ret)
+{
+	if (!r) {
+		*ret = NULL;
+		return NULL;
+	}
+	TRY(evaluate(r, ctx));
+	*ret = op_result_ref(of(r)->result.result);
+	return NULL;
+}
+
+static struct err *read_file(struct bridge_ref *r, struct ctx *ctx, struct str path,
+			     int64_t offset, int64_t length, struct buf *out)
+{
+	struct cache_ref *c;
+
+	TRY(lazyref_cache_ref(r, ctx, &c));
+	return files_read(of(r)->build->control, ctx, c, path, offset, length, out);
+}
+
+static struct err *stat_file(struct bridge_ref *r, struct ctx *ctx, struct str path,
+			     struct arena *a, Fsutil__Types__Stat **ret)
+{
+	struct cache_ref *c;
+
+	TRY(lazyref_cache_ref(r, ctx, &c));
+	return files_stat(of(r)->build->control, ctx, c, path, a, ret);
+}
+
+static struct err *read_dir(struct bridge_ref *r, struct ctx *ctx, struct str path,
+			    struct str include, struct arena *a, Fsutil__Types__Stat ***ret,
+			    size_t *ret_n)
+{
+	struct cache_ref *c;
+
+	TRY(lazyref_cache_ref(r, ctx, &c));
+	return files_list(of(r)->build->control, ctx, c, path, include, a, ret, ret_n);
+}
+
+static const Pb__Definition *definition(struct bridge_ref *r)
+{
+	return of(r)->def;
+}
+
+static void lazyref_free(struct bridge_ref *r)
+{
+	struct lazyref *l = of(r);
+
+	if (l->built)
+		build_result_fini(l->build->control->solver, &l->result);
+	graph_unref(l->graph);
+	arena_fini(&l->arena);
+	lock_fini(&l->lock);
+	free(l);
+}
+
+static const struct bridge_ref_ops lazyref_ops = {
+	.evaluate = evaluate,
+	.read_file = read_file,
+	.stat_file = stat_file,
+	.read_dir = read_dir,
+	.definition = definition,
+	.free = lazyref_free,
+};
+
+struct bridge_ref *lazyref_new(struct build *b, struct graph *graph, uint32_t vertex,
+			       uint32_t output, const Pb__Definition *def)
+{
+	struct lazyref *l = NEW(struct lazyref);
+
+	bridge_ref_init(&l->base, &lazyref_ops);
+	l->build = b;
+	l->graph = graph;
+	l->vertex = vertex;
+	l->output = output;
+	l->def = proto_dup(&l->arena, def);
+	lock_init(&l->lock, LOCK_BRIDGE);
+	return &l->base;
+}

@@ -1,0 +1,255 @@
+#include "control/build.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "grpc/message.h"
+
+/* ---- the request ---- */
+
+static struct err *check_version(int64_t v)
+{
+	if (v == 0 || v == 10 || v == 20 || v == 30)
+		return NULL;
+	if (v > 30)
+		return err_new(
+			ERR_INVALID_ARGUMENT,
+			"unsupported compatibility-version %lld: upgrade buildkit (max supported: 30)",
+			(long long)v);
+	return err_new(ERR_INVALID_ARGUMENT,
+		       "unsupported compatibility-version %lld (supported: [10 20 30])", (long long)v);
+}
+
+/* Old clients use single fields for what are lists now. */
+static void translate_legacy(struct arena *a, Moby__Buildkit__V1__SolveRequest *req)
+{
+	Moby__Buildkit__V1__Exporter *e;
+
+	if (req->n_exporters || !*req->exporterdeprecated)
+		return;
+	e = ARENA_NEW(a, Moby__Buildkit__V1__Exporter);
+	moby__buildkit__v1__exporter__init(e);
+	e->type = req->exporterdeprecated;
+	e->n_attrs = req->n_exporterattrsdeprecated;
+	e->attrs = ARENA_NEW_N(a, Moby__Buildkit__V1__Exporter__AttrsEntry *, e->n_attrs + 1);
+	for (size_t i = 0; i < e->n_attrs; i++) {
+		e->attrs[i] = ARENA_NEW(a, Moby__Buildkit__V1__Exporter__AttrsEntry);
+		moby__buildkit__v1__exporter__attrs_entry__init(e->attrs[i]);
+		e->attrs[i]->key = req->exporterattrsdeprecated[i]->key;
+		e->attrs[i]->value = req->exporterattrsdeprecated[i]->value;
+	}
+	req->exporters = ARENA_NEW_N(a, Moby__Buildkit__V1__Exporter *, 1);
+	req->exporters[0] = e;
+	req->n_exporters = 1;
+}
+
+static struct err *make_exporter(struct control *c, struct arena *a,
+				 const Moby__Buildkit__V1__SolveRequest *req,
+				 const Moby__Buildkit__V1__Exporter *in, struct exporter **ret)
+{
+	struct exporter_kv *kv = ARENA_NEW_N(a, struct exporter_kv, in->n_attrs + 1);
+	const char *epoch = PROTO_MAP_GET(req->n_frontendattrs, req->frontendattrs,
+					  "build-arg:SOURCE_DATE_EPOCH");
+	size_t n = 0;
+
+	for (; n < in->n_attrs; n++)
+		kv[n] = (struct exporter_kv){ str_from(in->attrs[n]->key),
+					      str_from(in->attrs[n]->value) };
+	if (epoch && !PROTO_MAP_FIND(in->n_attrs, in->attrs, "source-date-epoch"))
+		kv[n++] = (struct exporter_kv){ STR("source-date-epoch"), str_from(epoch) };
+	return exporter_new(&c->host, str_from(in->type), kv, n, ret);
+}
+
+static struct err *check_cache_options(const Moby__Buildkit__V1__SolveRequest *req)
+{
+	if (!req->cache)
+		return NULL;
+	if (*req->cache->exportrefdeprecated)
+		return err_new(ERR_UNIMPLEMENTED, "cache export is not supported");
+	for (size_t i = 0; i < req->cache->n_exports; i++)
+		return err_new(ERR_UNIMPLEMENTED, "cache exporter \"%s\" is not supported",
+			       req->cache->exports[i]->type);
+	return NULL;
+}
+
+/* Import failures never fail a build: each shows as a failed step. */
+static void report_imports(struct build *b)
+{
+	const Moby__Buildkit__V1__CacheOptions *o = b->req->cache;
+
+	for (size_t i = 0; o && i < o->n_imports; i++) {
+		const char *ref =
+			PROTO_MAP_GET(o->imports[i]->n_attrs, o->imports[i]->attrs, "ref");
+		char *name = arena_printf(&b->arena, "importing cache manifest from %s",
+					  ref ? ref : o->imports[i]->type);
+		struct vprogress *v = progress_step(job_progress(b->job), str_from(name), name);
+		SCOPED_ERR(e);
+
+		e = err_new(ERR_UNIMPLEMENTED, "cache importer \"%s\" is not supported",
+			    o->imports[i]->type);
+		vprogress_complete(v, false, e);
+		vprogress_unref(v);
+	}
+}
+
+/* ---- the solve ---- */
+
+/* A build that its client drives: wait for Return. */
+static struct err *wait_for_return(struct build *b, struct frontend_result *ret)
+{
+	struct control *c = b->control;
+	struct err *e = NULL;
+
+	lock_take(&c->lock);
+	(void)map_put(&c->builds, b->ref, b);
+	cond_broadcast(&c->builds_changed);
+	lock_drop(&c->lock);
+	lock_take(&b->lock);
+	while (!b->has_result && !b->result_err && !e)
+		e = cond_wait(&b->returned, &b->lock, b->ctx);
+	lock_drop(&b->lock);
+	/* No new calls from here on; those under way are ended and waited for. */
+	lock_take(&c->lock);
+	(void)map_del(&c->builds, b->ref);
+	lock_drop(&c->lock);
+	lock_take(&b->lock);
+	if (!e && b->result_err)
+		e = TAKE_PTR(b->result_err);
+	if (!e) {
+		*ret = b->result;
+		b->result = (struct frontend_result){ 0 };
+	}
+	lock_drop(&b->lock);
+	return e;
+}
+
+static void wait_for_calls(struct build *b)
+{
+	ctx_cancel(b->ctx, NULL);
+	lock_take(&b->lock);
+	while (b->calls)
+		cond_wait_uninterrupted(&b->returned, &b->lock);
+	lock_drop(&b->lock);
+}
+
+/* The request as a frontend's one. */
+static struct err *solve_here(struct build *b, struct frontend_result *ret)
+{
+	Moby__Buildkit__V1__Frontend__SolveRequest req =
+		MOBY__BUILDKIT__V1__FRONTEND__SOLVE_REQUEST__INIT;
+	const Moby__Buildkit__V1__SolveRequest *in = b->req;
+
+	req.definition = in->definition;
+	req.frontend = in->frontend;
+	req.n_frontendopt = in->n_frontendattrs;
+	req.frontendopt = ARENA_NEW_N(&b->arena,
+				      Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry *,
+				      in->n_frontendattrs + 1);
+	for (size_t i = 0; i < in->n_frontendattrs; i++) {
+		Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry *e = ARENA_NEW(
+			&b->arena, Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry);
+
+		moby__buildkit__v1__frontend__solve_request__frontend_opt_entry__init(e);
+		e->key = in->frontendattrs[i]->key;
+		e->value = in->frontendattrs[i]->value;
+		req.frontendopt[i] = e;
+	}
+	req.n_frontendinputs = in->n_frontendinputs;
+	req.frontendinputs = ARENA_NEW_N(
+		&b->arena, Moby__Buildkit__V1__Frontend__SolveRequest__FrontendInputsEntry *,
+		in->n_frontendinputs + 1);
+	for (size_t i = 0; i < in->n_frontendinputs; i++) {
+		Moby__Buildkit__V1__Frontend__SolveRequest__FrontendInputsEntry *e = ARENA_NEW(
+			&b->arena, Moby__Buildkit__V1__Frontend__SolveRequest__FrontendInputsEntry);
+
+		moby__buildkit__v1__frontend__solve_request__frontend_inputs_entry__init(e);
+		e->key = in->frontendinputs[i]->key;
+		e->value = in->frontendinputs[i]->value;
+		req.frontendinputs[i] = e;
+	}
+	return build_solve(b, b->ctx, &req, ret);
+}
+
+static struct err *solve_and_export(struct build *b, struct exporter **exporters, size_t n,
+				    struct map *response)
+{
+	const Moby__Buildkit__V1__SolveRequest *req = b->req;
+	bool driven = !*req->frontend && (!req->definition || !req->definition->n_def);
+	struct frontend_result result = { 0 };
+	struct err *e;
+
+	report_imports(b);
+	e = driven ? wait_for_return(b, &result) : solve_here(b, &result);
+	if (!e)
+		e = build_export(b, &result, exporters, n, response);
+	frontend_result_fini(&result);
+	if (driven)
+		wait_for_calls(b);
+	return e;
+}
+
+static struct err *reply(struct ctx *ctx, struct grpc_stream *s, const struct map *response)
+{
+	Moby__Buildkit__V1__SolveResponse r = MOBY__BUILDKIT__V1__SOLVE_RESPONSE__INIT;
+	SCOPED_ARENA(a);
+	struct map_entry **all = map_sorted(response, &a);
+
+	r.n_exporterresponse = map_len(response);
+	r.exporterresponse =
+		ARENA_NEW_N(&a, Moby__Buildkit__V1__SolveResponse__ExporterResponseEntry *,
+			    r.n_exporterresponse + 1);
+	for (size_t i = 0; i < r.n_exporterresponse; i++) {
+		Moby__Buildkit__V1__SolveResponse__ExporterResponseEntry *e = ARENA_NEW(
+			&a, Moby__Buildkit__V1__SolveResponse__ExporterResponseEntry);
+
+		moby__buildkit__v1__solve_response__exporter_response_entry__init(e);
+		e->key = all[i]->key;
+		e->value = all[i]->value;
+		r.exporterresponse[i] = e;
+	}
+	return grpc_send_msg(s, ctx, &r);
+}
+
+static struct err *run(struct control *c, struct ctx *ctx, struct arena *a,
+		       Moby__Buildkit__V1__SolveRequest *req, struct map *response)
+{
+	struct exporter **exporters;
+	struct build *b = NULL;
+	struct err *e = NULL;
+	size_t n = 0;
+
+	if (!*req->ref)
+		return err_new(ERR_INVALID_ARGUMENT, "ref is required");
+	TRY(check_version(req->compatibilityversion));
+	TRY(check_cache_options(req));
+	translate_legacy(a, req);
+	exporters = mem_calloc(req->n_exporters, sizeof(*exporters));
+	for (; n < req->n_exporters && !e; n++)
+		e = make_exporter(c, a, req, req->exporters[n], &exporters[n]);
+	if (!e)
+		e = build_new(c, ctx, a, req, &b);
+	if (!e)
+		e = solve_and_export(b, exporters, n, response);
+	for (size_t i = 0; i < n; i++)
+		exporter_free(exporters[i]);
+	free(exporters);
+	if (b)
+		build_free(b);
+	return e;
+}
+
+struct err *control_solve(struct ctx *ctx, struct grpc_stream *s, void *arg)
+{
+	struct control *c = arg;
+	SCOPED_ARENA(a);
+	struct map response = MAP_INIT;
+	Moby__Buildkit__V1__SolveRequest *req;
+	struct err *e;
+
+	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__solve_request__descriptor, &req));
+	e = run(c, ctx, &a, req, &response);
+	control_schedule_gc(c);
+	if (!e)
+		e = reply(ctx, s, &response);
+	map_fini(&response, free);
+	return e;
+}

@@ -1,0 +1,144 @@
+#include "control/control.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/task.h"
+#include "grpc/message.h"
+
+#define GC_DELAY NSEC_PER_SEC
+#define GC_PERIOD (60 * NSEC_PER_SEC)
+
+Moby__Buildkit__V1__UsageRecord *control_usage_record(struct arena *a, const struct cache_usage *u)
+{
+	Moby__Buildkit__V1__UsageRecord *r = ARENA_NEW(a, Moby__Buildkit__V1__UsageRecord);
+
+	moby__buildkit__v1__usage_record__init(r);
+	r->id = str_cstr(a, u->id);
+	r->mutable_ = u->is_mutable;
+	r->inuse = u->in_use;
+	r->size = u->size;
+	r->createdat = proto_timestamp(a, u->created_ns);
+	r->lastusedat = proto_timestamp(a, u->last_used_ns);
+	r->usagecount = u->usage_count;
+	r->description = str_cstr(a, u->description);
+	r->recordtype = str_cstr(a, u->type);
+	r->shared = u->shared;
+	r->n_parents = u->n_parents;
+	r->parents = ARENA_NEW_N(a, char *, u->n_parents + 1);
+	for (size_t i = 0; i < u->n_parents; i++)
+		r->parents[i] = str_cstr(a, u->parents[i]);
+	return r;
+}
+
+static struct str *filters_of(struct arena *a, char **filters, size_t n)
+{
+	struct str *out = ARENA_NEW_N(a, struct str, n);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = str_from(filters[i]);
+	return out;
+}
+
+struct err *control_disk_usage(struct ctx *ctx, struct grpc_stream *s, void *arg)
+{
+	struct control *c = arg;
+	SCOPED_ARENA(a);
+	Moby__Buildkit__V1__DiskUsageRequest *req;
+	Moby__Buildkit__V1__DiskUsageResponse reply = MOBY__BUILDKIT__V1__DISK_USAGE_RESPONSE__INIT;
+	struct cache_usage *u;
+	size_t n;
+
+	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__disk_usage_request__descriptor,
+			      &req));
+	TRY(cache_disk_usage(c->worker->cache, ctx, &a, filters_of(&a, req->filter, req->n_filter),
+			     req->n_filter, req->agelimit, &u, &n));
+	reply.record = ARENA_NEW_N(&a, Moby__Buildkit__V1__UsageRecord *, n + 1);
+	reply.n_record = n;
+	for (size_t i = 0; i < n; i++)
+		reply.record[i] = control_usage_record(&a, &u[i]);
+	return grpc_send_msg(s, ctx, &reply);
+}
+
+struct sender {
+	struct grpc_stream *s;
+	struct ctx *ctx;
+};
+
+static struct err *send_pruned(void *arg, const struct cache_usage *u)
+{
+	struct sender *to = arg;
+	SCOPED_ARENA(a);
+
+	return grpc_send_msg(to->s, to->ctx, control_usage_record(&a, u));
+}
+
+struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
+{
+	struct control *c = arg;
+	SCOPED_ARENA(a);
+	Moby__Buildkit__V1__PruneRequest *req;
+	struct sender to = { s, ctx };
+	struct cache_prune rule;
+
+	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__prune_request__descriptor, &req));
+	rule = (struct cache_prune){
+		.filters = filters_of(&a, req->filter, req->n_filter),
+		.n_filters = req->n_filter,
+		.all = req->all,
+		.keep_duration_ns = req->keepduration,
+		.reserved_space = req->reservedspace,
+		.max_used_space = req->maxusedspace,
+		.min_free_space = req->minfreespace,
+	};
+	TRY(cache_prune(c->worker->cache, ctx, &rule, 1, send_pruned, &to));
+	return solver_release_unreferenced(c->solver, ctx);
+}
+
+/* ---- collection by policy ---- */
+
+static struct err *count_pruned(void *arg, const struct cache_usage *u)
+{
+	*(int64_t *)arg += u->size;
+	return NULL;
+}
+
+static struct err *run_gc(struct ctx *ctx, void *arg)
+{
+	struct control *c = arg;
+	int64_t freed = 0, wait;
+	struct err *e;
+
+	lock_take(&c->lock);
+	wait = c->last_gc_ns ? MAX(c->last_gc_ns + GC_PERIOD - clock_now(), GC_DELAY) : GC_DELAY;
+	lock_drop(&c->lock);
+	e = ctx_sleep(ctx, wait);
+	lock_take(&c->lock);
+	c->gc_pending = false;
+	c->last_gc_ns = clock_now();
+	lock_drop(&c->lock);
+	if (!e)
+		e = cache_prune(c->worker->cache, ctx, c->gc_rules, c->n_gc_rules, count_pruned,
+				&freed);
+	if (!e && freed)
+		e = solver_release_unreferenced(c->solver, ctx);
+	if (e && !ctx_done(ctx))
+		log_error("gc error: %s", err_text(e));
+	else if (freed)
+		log_debug("gc cleaned up %lld bytes", (long long)freed);
+	return e;
+}
+
+void control_schedule_gc(struct control *c)
+{
+	bool start;
+
+	if (!c->gc || !c->n_gc_rules)
+		return;
+	lock_take(&c->lock);
+	start = !c->gc_pending;
+	c->gc_pending = true;
+	lock_drop(&c->lock);
+	if (start)
+		task_go(c->ctx, "gc", run_gc, c);
+}
