@@ -263,11 +263,12 @@ static void give_key(struct edge *e)
 		return;
 	for (size_t i = 0; i < vs->n_deps; i++) {
 		const struct ckey *slow = vs->deps[i].slow_key;
-		struct cache_link link = link_of(e, i);
+		struct cache_link link = link_of(e, i, false);
 
 		vec_each (&vs->deps[i].edge->keys, k)
 			if (ckey_in_source(&s->keys, *k, s->keys.local))
 				store_add_link(s->store, &(*k)->id, &link, &key->id);
+		link = link_of(e, i, true);
 		if (slow && !slow->transient)
 			store_add_link(s->store, &slow->id, &link, &key->id);
 	}
