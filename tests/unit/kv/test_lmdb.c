@@ -94,6 +94,14 @@ static void expect(struct kv *kv, size_t i, const char *value)
 		assert_string_equal(got.ptr, value);
 }
 
+/* A forked child with threads is more than the thread sanitiser can follow. */
+static void skip_if_no_fork(void)
+{
+#ifdef __SANITIZE_THREAD__
+	skip();
+#endif
+}
+
 static void survives_close(void **state)
 {
 	struct kv *kv;
@@ -253,6 +261,7 @@ static void power_loss(void **state)
 	struct kv *kv;
 
 	(void)state;
+	skip_if_no_fork();
 	for (unsigned round = 0; round < 20; round++) {
 		CLEANUP_FREE char *synced = NULL, *written = NULL, *m = NULL;
 		size_t n_synced, n_written, n_mark;
@@ -305,6 +314,7 @@ static void kill_at_any_point(void **state)
 	int last = -1;
 
 	(void)state;
+	skip_if_no_fork();
 	for (unsigned round = 0; round < 20; round++) {
 		int fds[2], status, got = last;
 		pid_t pid;
