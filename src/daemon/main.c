@@ -1,0 +1,83 @@
+#include "daemon/daemon.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/task.h"
+#include "daemon/config.h"
+#include "sys/ns.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+
+static struct err *setup_log(const struct config *c)
+{
+	enum log_level level;
+
+	if (!log_parse_level(str_from(c->log_level), &level))
+		return err_new(ERR_INVALID_ARGUMENT, "unsupported log level %s", c->log_level);
+	if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
+		return err_new(ERR_INVALID_ARGUMENT, "unsupported log type \"%s\"", c->log_format);
+	log_setup(level, strcmp(c->log_format, "json") == 0);
+	for (size_t i = 0; i < c->warnings.n; i++)
+		log_warn("%.*s", STR_ARG(c->warnings.items[i]));
+	return NULL;
+}
+
+/* Before the first thread, so that all of them inherit the mask and the namespace. */
+static struct err *setup_process(void)
+{
+	sigset_t set;
+
+	if (geteuid() > 0)
+		return err_new(ERR_PERMISSION_DENIED,
+			       "rootless mode requires to be executed as the mapped root in a user "
+			       "namespace; you may use RootlessKit for setting up the namespace");
+	(void)umask(0);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	return ns_enter_private_mounts();
+}
+
+static struct err *run(const struct config *c)
+{
+	struct task_pool *pool;
+	struct ctx *root;
+	struct err *e;
+
+	TRY(setup_log(c));
+	TRY(setup_process());
+	pool = task_pool_new();
+	root = ctx_new_root(pool);
+	e = daemon_run(c, root);
+	ctx_cancel(root, NULL);
+	ctx_unref(root);
+	task_pool_free(pool);
+	return e;
+}
+
+int main(int argc, char **argv)
+{
+	SCOPED_ARENA(arena);
+	struct config c;
+	struct err *e;
+
+	if (daemon_helper_main(argc, argv))
+		return 0;
+	e = config_load(&arena, argc, argv, &c);
+	if (!e && c.show_version)
+		printf("buildkitd %s %s %s\n", CONTROL_PACKAGE, "v" BUILDKIT_VERSION,
+		       BUILDKIT_REVISION);
+	else if (!e && c.show_help)
+		config_print_help(stdout);
+	else if (!e)
+		e = run(&c);
+	if (e) {
+		fprintf(stderr, "buildkitd: %s\n", err_text(e));
+		err_free(e);
+		return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,266 @@
+#include "daemon/worker.h"
+
+#include "base/id.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cache/cachemount.h"
+#include "exec/runtime.h"
+#include "source/image.h"
+#include "source/local.h"
+#include "sys/file.h"
+#include "sys/mount.h"
+#include "sys/proc.h"
+#include "sys/rmtree.h"
+
+#include <errno.h>
+#include <sys/mount.h>
+
+#define LABEL "org.mobyproject.buildkit.worker."
+
+/* ---- state directory ---- */
+
+static struct err *pick_snapshotter(const struct config *cfg, const char **ret)
+{
+	const char *s = cfg->oci.snapshotter;
+
+	if (strcmp(s, "auto") == 0) {
+		TRY(file_mkdirs(AT_FDCWD, cfg->root, 0700));
+		*ret = snapshot_overlay_supported(cfg->root) ? "overlayfs" : "native";
+		return NULL;
+	}
+	if (strcmp(s, "overlayfs") != 0 && strcmp(s, "native") != 0)
+		return err_new(ERR_UNIMPLEMENTED, "snapshotter %s is not supported", s);
+	*ret = s;
+	return NULL;
+}
+
+static struct err *read_id(struct oci_worker *w)
+{
+	char *path = arena_printf(&w->arena, "%s/workerid", w->dir);
+	struct str id;
+	struct err *e = file_read_str(AT_FDCWD, path, &w->arena, 256, &id);
+
+	if (!e && id.len) {
+		w->id = str_heap(str_trim(id));
+		return NULL;
+	}
+	err_free(e);
+	w->id = str_heap(str_from(id_new(&w->arena)));
+	return file_replace(AT_FDCWD, path, str_from(w->id), 0600, FILE_SYNC);
+}
+
+/* Left-overs of an earlier run go; secrets live in memory only. */
+static struct err *make_scratch(struct oci_worker *w)
+{
+	w->tmp_dir = mem_printf("%s/tmp", w->dir);
+	w->secrets_dir = mem_printf("%s/secrets", w->dir);
+	TRY(rmtree(AT_FDCWD, w->tmp_dir));
+	TRY(file_mkdirs(AT_FDCWD, w->tmp_dir, 0700));
+	TRY(file_mkdirs(AT_FDCWD, w->secrets_dir, 0700));
+	if (mount("tmpfs", w->secrets_dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700") < 0)
+		return err_errno(errno, "mount tmpfs at %s", w->secrets_dir);
+	return NULL;
+}
+
+static struct err *make_dir(struct oci_worker *w, const char *name, char **ret)
+{
+	*ret = arena_printf(&w->arena, "%s/%s", w->dir, name);
+	return file_mkdirs(AT_FDCWD, *ret, 0700);
+}
+
+/* ---- executor ---- */
+
+static const char *const *to_cstrs(struct arena *a, const struct config_strs *s)
+{
+	const char **out = ARENA_NEW_N(a, const char *, s->n + 1);
+
+	for (size_t i = 0; i < s->n; i++)
+		out[i] = str_cstr(a, s->items[i]);
+	return out;
+}
+
+static struct err *open_executor(const struct config *cfg, struct ctx *ctx, struct oci_worker *w)
+{
+	const struct config_worker_oci *o = &cfg->oci;
+	struct executor_config ec = {
+		.runtime = o->binary,
+		.net_mode = o->net_mode,
+		.cni_config = o->cni_config_path,
+		.cni_bin_dir = o->cni_binary_path,
+		.cni_pool_size = (int)o->cni_pool_size,
+		.bridge_name = o->bridge_name,
+		.bridge_subnet = o->bridge_subnet,
+		.cgroup_parent = o->default_cgroup_parent,
+		.apparmor_profile = o->apparmor_profile,
+		.dns_nameservers = to_cstrs(&w->arena, &cfg->dns_nameservers),
+		.n_dns_nameservers = cfg->dns_nameservers.n,
+		.dns_options = to_cstrs(&w->arena, &cfg->dns_options),
+		.n_dns_options = cfg->dns_options.n,
+		.dns_search = to_cstrs(&w->arena, &cfg->dns_search),
+		.n_dns_search = cfg->dns_search.n,
+		.rootless = o->rootless,
+		.no_process_sandbox = o->no_process_sandbox,
+	};
+	char *dir;
+
+	TRY(make_dir(w, "executor", &dir));
+	ec.root = dir;
+	return executor_open(&ec, ctx, &w->executor);
+}
+
+/* ---- platforms and labels ---- */
+
+/* The machine's own, its lower variants, and what it runs besides. */
+static struct err *find_platforms(const struct config *cfg, struct oci_worker *w)
+{
+	struct platform def = platform_default();
+
+	if (cfg->oci.platforms.n) {
+		w->n_platforms = cfg->oci.platforms.n;
+		w->platforms = ARENA_NEW_N(&w->arena, struct platform, w->n_platforms);
+		for (size_t i = 0; i < w->n_platforms; i++) {
+			TRY(platform_parse(&w->arena, cfg->oci.platforms.items[i],
+					   &w->platforms[i]));
+			w->platforms[i] = platform_normalize(w->platforms[i]);
+		}
+		return NULL;
+	}
+	w->platforms = ARENA_NEW_N(&w->arena, struct platform, 5);
+	w->platforms[w->n_platforms++] = def;
+#if defined(__x86_64__)
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"))
+		w->platforms[w->n_platforms++] =
+			(struct platform) { .os = def.os, .arch = def.arch, .variant = STR("v2") };
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+		w->platforms[w->n_platforms++] =
+			(struct platform) { .os = def.os, .arch = def.arch, .variant = STR("v3") };
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+		w->platforms[w->n_platforms++] =
+			(struct platform) { .os = def.os, .arch = def.arch, .variant = STR("v4") };
+	w->platforms[w->n_platforms++] = (struct platform) { .os = def.os, .arch = STR("386") };
+#endif
+	return NULL;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return str_cmp(((const struct exporter_kv *)a)->key, ((const struct exporter_kv *)b)->key);
+}
+
+static void make_labels(const struct config *cfg, struct oci_worker *w, const char *snapshotter)
+{
+	char host[256] = "";
+	const struct exporter_kv own[] = {
+		{ STR(LABEL "executor"), STR("oci") },
+		{ STR(LABEL "snapshotter"), str_from(snapshotter) },
+		{ STR(LABEL "hostname"), str_from(host) },
+		{ STR(LABEL "network"), str_from(executor_net_label(w->executor)) },
+		{ STR(LABEL "oci.process-mode"),
+		  cfg->oci.no_process_sandbox ? STR("no-sandbox") : STR("sandbox") },
+		{ STR(LABEL "selinux.enabled"), cfg->oci.selinux ? STR("true") : STR("false") },
+		{ STR(LABEL "apparmor.profile"), str_from(cfg->oci.apparmor_profile) },
+	};
+	size_t n = 0;
+
+	(void)gethostname(host, sizeof(host) - 1);
+	w->labels = ARENA_NEW_N(&w->arena, struct exporter_kv, ARRAY_SIZE(own) + cfg->oci.n_labels);
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+		struct str v =
+			str_eq_cstr(own[i].key, LABEL "hostname") ? str_from(host) : own[i].value;
+
+		if (str_eq_cstr(own[i].key, LABEL "apparmor.profile") && !v.len)
+			continue;
+		w->labels[n++] = (struct exporter_kv) { own[i].key, str_dup(&w->arena, v) };
+	}
+	for (size_t i = 0; i < cfg->oci.n_labels; i++)
+		w->labels[n++] =
+			(struct exporter_kv) { cfg->oci.labels[i].key, cfg->oci.labels[i].value };
+	qsort(w->labels, n, sizeof(*w->labels), by_key);
+	w->n_labels = n;
+}
+
+static struct err *add_sources(struct oci_worker *w, struct session_manager *sessions,
+			       struct registry *registry)
+{
+	char *state = arena_printf(&w->arena, "%s/local", w->dir);
+	struct source *image, *local;
+
+	w->sources = source_table_new();
+	image = image_source_new(w->cache, registry, sessions);
+	source_table_add(w->sources, "docker-image", image, true);
+	source_table_add(w->sources, "oci-layout", image, false);
+	TRY(local_source_new(w->cache, sessions, state, w->tmp_dir, &local));
+	source_table_add(w->sources, "local", local, true);
+	return NULL;
+}
+
+struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv *kv,
+			    struct session_manager *sessions, struct registry *registry,
+			    struct oci_worker *w)
+{
+	const char *snapshotter;
+	char *content_dir, *snapshot_dir;
+
+	TRY(pick_snapshotter(cfg, &snapshotter));
+	w->dir = mem_printf("%s/runc-%s", cfg->root, snapshotter);
+	TRY(file_mkdirs(AT_FDCWD, w->dir, 0700));
+	TRY(read_id(w));
+	TRY(make_scratch(w));
+	TRY(make_dir(w, "content", &content_dir));
+	TRY(make_dir(w, "snapshots", &snapshot_dir));
+	TRYW(content_open_fs(content_dir, kv, &w->content), "failed to open content store");
+	if (strcmp(snapshotter, "overlayfs") == 0)
+		TRYW(snapshotter_open_overlay(snapshot_dir, kv, &w->snapshotter),
+		     "failed to open snapshotter");
+	else
+		TRYW(snapshotter_open_native(snapshot_dir, kv, &w->snapshotter),
+		     "failed to open snapshotter");
+	TRYW(cache_open(kv, w->snapshotter, w->content, w->tmp_dir, ctx, &w->cache),
+	     "failed to open cache");
+	w->cachemounts = cachemounts_new(w->cache);
+	TRYW(open_executor(cfg, ctx, w), "failed to open executor");
+	TRY(find_platforms(cfg, w));
+	make_labels(cfg, w, snapshotter);
+	TRY(add_sources(w, sessions, registry));
+	sem_init(&w->parallelism, (size_t)MAX(cfg->oci.max_parallelism, INT64_C(0)));
+	w->worker = (struct worker) {
+		.id = w->id,
+		.cache = w->cache,
+		.cachemounts = w->cachemounts,
+		.executor = w->executor,
+		.sessions = sessions,
+		.sources = w->sources,
+		.platforms = w->platforms,
+		.n_platforms = w->n_platforms,
+		.parallelism = cfg->oci.max_parallelism > 0 ? &w->parallelism : NULL,
+		.tmp_dir = w->tmp_dir,
+		.secrets_dir = w->secrets_dir,
+	};
+	return NULL;
+}
+
+void oci_worker_close(struct oci_worker *w)
+{
+	source_table_free(w->sources);
+	if (w->executor)
+		executor_close(w->executor);
+	if (w->cachemounts)
+		cachemounts_free(w->cachemounts);
+	if (w->cache)
+		cache_close(w->cache);
+	if (w->snapshotter)
+		snapshotter_free(w->snapshotter);
+	if (w->content)
+		content_free(w->content);
+	if (w->worker.id)
+		sem_fini(&w->parallelism);
+	if (w->secrets_dir)
+		(void)umount2(w->secrets_dir, MNT_DETACH);
+	free(w->dir);
+	free(w->id);
+	free(w->tmp_dir);
+	free(w->secrets_dir);
+	arena_fini(&w->arena);
+	*w = (struct oci_worker) { 0 };
+}
