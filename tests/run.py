@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""All tests: lint, unit tests (plain, under ASan+UBSan and TSan), fuzz corpora, end-to-end
+tests with real clients, BuildKit's own tests. Usage: tests/run.py BUILD_DIR [SUITE...]
+
+Each suite runs by itself and gives three counts; the last line sums them up:
+"N passed, N failed, N skipped". A reason is printed for whatever is skipped."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+class Counts:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+
+def run(cmd, **kw):
+    print("+", " ".join(map(str, cmd)), flush=True)
+    return subprocess.run(list(map(str, cmd)), cwd=ROOT, **kw)
+
+
+def parse_counts(text):
+    found = re.findall(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?", text, re.M)
+    if not found:
+        return None
+    p, f, s = found[-1]
+    return Counts(int(p), int(f), int(s or 0))
+
+
+def suite_lint(build):
+    r = run(["tools/lint.py"], capture_output=True, text=True)
+    print(r.stdout, r.stderr)
+    return parse_counts(r.stdout) or Counts(failed=1)
+
+
+def meson_tests(dir, setup, suites=()):
+    """Counts by test case: cmocka prints one line each."""
+    if not (dir / "build.ninja").exists():
+        if run(["meson", "setup", dir, *setup], stdout=subprocess.DEVNULL).returncode:
+            return Counts(failed=1)
+    if run(["ninja", "-C", dir], stdout=subprocess.PIPE).returncode:
+        # Again, for the messages.
+        run(["ninja", "-C", dir])
+        return Counts(failed=1)
+    cmd = ["meson", "test", "-C", dir, "--no-rebuild", "--print-errorlogs", "--num-processes", "2"]
+    r = run(cmd + list(suites))
+    log = dir / "meson-logs" / "testlog.json"
+    c = Counts()
+    for line in log.read_text().splitlines():
+        t = json.loads(line)
+        out = t.get("stdout", "") + t.get("stderr", "")
+        ok = len(re.findall(r"^\[\s+OK \]", out, re.M))
+        bad = len(set(re.findall(r"^\[\s+FAILED\s+\] (\S+)", out, re.M)))
+        skipped = len(set(re.findall(r"^\[\s+SKIPPED\s+\] (\S+)", out, re.M)))
+        if t["result"] == "SKIP" and not ok + bad + skipped:
+            skipped = 1
+        if t["result"] not in ("OK", "SKIP", "EXPECTEDFAIL") and not bad:
+            bad = 1
+        if t["result"] == "OK" and not ok + skipped:
+            ok = 1
+        c.passed += ok
+        c.failed += bad
+        c.skipped += skipped
+    if r.returncode and not c.failed:
+        c.failed = 1
+    return c
+
+
+def suite_unit(build):
+    return meson_tests(build / "meson", ["--buildtype=release", "-Ddebug=true"])
+
+
+def suite_asan(build):
+    return meson_tests(build / "asan", ["-Db_sanitize=address,undefined", "-Db_lundef=false"])
+
+
+def suite_tsan(build):
+    return meson_tests(build / "tsan", ["-Db_sanitize=thread", "-Db_lundef=false"])
+
+
+def suite_e2e(build):
+    env = dict(os.environ, BK_BIN=str((build / "bin").resolve()))
+    r = run([sys.executable if has_pytest() else "python3", "-m", "pytest", "-q", "-rs",
+             "tests/e2e"], env=env, capture_output=True, text=True)
+    print(r.stdout[-20000:], r.stderr[-2000:])
+    c = Counts()
+    tail = r.stdout.strip().splitlines()[-1] if r.stdout.strip() else ""
+    for n, word in re.findall(r"(\d+) (passed|failed|skipped|error|errors)", tail):
+        if word == "passed":
+            c.passed += int(n)
+        elif word == "skipped":
+            c.skipped += int(n)
+        else:
+            c.failed += int(n)
+    if r.returncode and not c.failed:
+        c.failed = 1
+    return c
+
+
+def has_pytest():
+    r = subprocess.run([sys.executable, "-c", "import pytest"], capture_output=True)
+    return r.returncode == 0
+
+
+def conformance_kit():
+    for p in (os.environ.get("BK_CONFORMANCE_KIT"), ROOT.parent / "shared" / "conformance"):
+        if p and (pathlib.Path(p) / "run.sh").exists():
+            return pathlib.Path(p)
+    return None
+
+
+def suite_conformance(build):
+    """The tests of tests/conformance/*.list: those that have passed once must go on passing."""
+    lists = sorted((ROOT / "tests" / "conformance").glob("*.list"))
+    names = [x for f in lists for x in f.read_text().splitlines() if x and x[0] != "#"]
+    kit = conformance_kit()
+    why = None
+    if not kit:
+        why = "the conformance kit is not here (BK_CONFORMANCE_KIT)"
+    elif not shutil.which("go"):
+        why = "no Go toolchain"
+    if why or not names:
+        print(f"conformance: {len(names)} tests skipped: {why}")
+        return Counts(skipped=len(names))
+    if run([kit / "setup.sh"]).returncode:
+        return Counts(failed=len(names))
+    env = dict(os.environ, BK_BIN=str((build / "bin").resolve()))
+    all_names = build / "conformance.list"
+    all_names.write_text("\n".join(names) + "\n")
+    r = run([kit / "run.sh", "--list", all_names.resolve(), (build / "conformance.tsv").resolve()],
+            env=env, capture_output=True, text=True)
+    print(r.stdout[-8000:], r.stderr[-4000:])
+    c = parse_counts(r.stdout) or Counts(failed=len(names))
+    return c
+
+
+SUITES = {
+    "lint": suite_lint,
+    "unit": suite_unit,
+    "asan": suite_asan,
+    "tsan": suite_tsan,
+    "e2e": suite_e2e,
+    "conformance": suite_conformance,
+}
+
+
+def main():
+    build = (ROOT / (sys.argv[1] if len(sys.argv) > 1 else "build")).resolve()
+    total = Counts()
+    rows = []
+    for name in sys.argv[2:] or SUITES:
+        start = time.monotonic()
+        print(f"\n==== {name}", flush=True)
+        c = SUITES[name](build)
+        rows.append((name, c, time.monotonic() - start))
+        total.passed += c.passed
+        total.failed += c.failed
+        total.skipped += c.skipped
+    print()
+    for name, c, t in rows:
+        print(f"{name:12} {c.passed:6} passed {c.failed:4} failed {c.skipped:4} skipped {t:7.1f} s")
+    print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
+    return total.failed != 0 or total.passed == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
