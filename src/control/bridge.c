@@ -20,13 +20,13 @@ static struct err *run_solve(struct bridge *b, struct ctx *ctx,
 	return build_solve(container_of(b, struct run, base)->build, ctx, req, ret);
 }
 
-static struct err *
-run_resolve_source_meta(struct bridge *b, struct ctx *ctx,
-			const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req,
-			struct arena *a,
-			Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret)
+static struct err *run_resolve_source_meta(
+	struct bridge *b, struct ctx *ctx,
+	const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req, struct arena *a,
+	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret)
 {
-	return build_resolve_source_meta(container_of(b, struct run, base)->build, ctx, req, a, ret);
+	return build_resolve_source_meta(container_of(b, struct run, base)->build, ctx, req, a,
+					 ret);
 }
 
 static struct err *run_warn(struct bridge *b, struct ctx *ctx,
@@ -54,14 +54,14 @@ static void fill_info(struct run *r, const Moby__Buildkit__V1__Frontend__SolveRe
 		ARENA_NEW_N(&r->arena, struct bridge_input, req->n_frontendinputs);
 
 	for (size_t i = 0; i < req->n_frontendopt; i++)
-		opts[i] = (struct frontend_kv){ str_from(req->frontendopt[i]->key),
-						str_from(req->frontendopt[i]->value) };
+		opts[i] = (struct frontend_kv) { str_from(req->frontendopt[i]->key),
+						 str_from(req->frontendopt[i]->value) };
 	if (req->n_frontendopt)
 		qsort(opts, req->n_frontendopt, sizeof(*opts), by_kv_key);
 	for (size_t i = 0; i < req->n_frontendinputs; i++)
-		inputs[i] = (struct bridge_input){ str_from(req->frontendinputs[i]->key),
-						   req->frontendinputs[i]->value };
-	r->info = (struct bridge_info){
+		inputs[i] = (struct bridge_input) { str_from(req->frontendinputs[i]->key),
+						    req->frontendinputs[i]->value };
+	r->info = (struct bridge_info) {
 		.opts = opts,
 		.n_opts = req->n_frontendopt,
 		.session_id = r->build->session_id,
@@ -182,7 +182,7 @@ static struct platform platform_of(const Pb__Platform *p, const struct worker *w
 {
 	if (!p || !*p->os)
 		return w->platforms[0];
-	return platform_normalize((struct platform){
+	return platform_normalize((struct platform) {
 		.os = str_from(p->os),
 		.arch = str_from(p->architecture),
 		.variant = str_from(p->variant),
@@ -224,11 +224,10 @@ static struct err *resolve_image(struct build *b, struct ctx *ctx, const Pb__Sou
 	return NULL;
 }
 
-struct err *
-build_resolve_source_meta(struct build *b, struct ctx *ctx,
-			  const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req,
-			  struct arena *a,
-			  Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret)
+struct err *build_resolve_source_meta(
+	struct build *b, struct ctx *ctx,
+	const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req, struct arena *a,
+	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret)
 {
 	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse *out;
 	Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse *img;
@@ -244,8 +243,8 @@ build_resolve_source_meta(struct build *b, struct ctx *ctx,
 	scheme = str_sub(id, 0, (size_t)MAX(str_find_str(id, STR("://")), (ptrdiff_t)0));
 	layout = str_eq_cstr(scheme, "oci-layout");
 	if (!layout && !str_eq_cstr(scheme, "docker-image"))
-		return err_new(ERR_UNIMPLEMENTED,
-			       "resolving metadata of %s is not supported", req->source->identifier);
+		return err_new(ERR_UNIMPLEMENTED, "resolving metadata of %s is not supported",
+			       req->source->identifier);
 	if (*req->logname)
 		step = progress_step(job_progress(b->job), str_from(req->logname), req->logname);
 	e = resolve_image(b, ctx, req->source, layout, req->platform, a, &meta);

@@ -10,8 +10,8 @@ static void fill_worker(struct build *b)
 	struct frontend_kv *labels = ARENA_NEW_N(&b->arena, struct frontend_kv, c->n_labels);
 
 	for (size_t i = 0; i < c->n_labels; i++)
-		labels[i] = (struct frontend_kv){ c->labels[i].key, c->labels[i].value };
-	b->worker_info = (struct bridge_worker){
+		labels[i] = (struct frontend_kv) { c->labels[i].key, c->labels[i].value };
+	b->worker_info = (struct bridge_worker) {
 		.id = str_from(c->worker->id),
 		.labels = labels,
 		.n_labels = c->n_labels,
@@ -27,10 +27,10 @@ static struct err *grant_entitlements(struct build *b)
 
 		TRY(entitlement_parse(str_from(b->req->entitlements[i]), &en));
 		if (!(b->control->entitlements & en))
-			return err_new(
-				ERR_UNKNOWN,
-				"granting entitlement %s is not allowed by build daemon configuration",
-				b->req->entitlements[i]);
+			return err_new(ERR_UNKNOWN,
+				       "granting entitlement %s is not allowed by build daemon "
+				       "configuration",
+				       b->req->entitlements[i]);
 		b->entitlements |= en;
 	}
 	return NULL;

@@ -19,7 +19,7 @@ struct build {
 	struct lock lock;
 	struct cond returned;
 	struct map refs; /* id -> struct bridge_ref *, held */
-	size_t calls;	 /* bridge RPCs under way */
+	size_t calls;    /* bridge RPCs under way */
 	/* What Return brought. */
 	bool has_result;
 	struct frontend_result result;
@@ -48,7 +48,8 @@ struct err *build_resolve_source_meta(
 	struct build *b, struct ctx *ctx,
 	const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req, struct arena *a,
 	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret) ERR_RESULT;
-struct err *build_warn(struct build *b, const Moby__Buildkit__V1__Frontend__WarnRequest *req) ERR_RESULT;
+struct err *build_warn(struct build *b,
+		       const Moby__Buildkit__V1__Frontend__WarnRequest *req) ERR_RESULT;
 
 /* ---- what follows the solve (export.c) ---- */
 /* Runs exporters and their finalisers; response: key -> heap string. */

@@ -54,7 +54,7 @@ static struct err *send_range(struct ctx *ctx, struct grpc_stream *s, struct con
 		if (!n)
 			return err_new(ERR_DATA_LOSS, "unexpected EOF");
 		reply.offset = (int64_t)from;
-		reply.data = (ProtobufCBinaryData){ n, chunk };
+		reply.data = (ProtobufCBinaryData) { n, chunk };
 		TRY(grpc_send_msg(s, ctx, &reply));
 		from += n;
 	}

@@ -38,7 +38,7 @@ struct control {
 	struct lock lock;
 	struct cond builds_changed;
 	struct map builds; /* ref -> struct build *, those that clients may drive */
-	size_t running;	   /* Solve calls */
+	size_t running;    /* Solve calls */
 	int64_t last_gc_ns;
 	bool gc_pending;
 };

@@ -13,8 +13,7 @@ static struct str meta_of(const struct frontend_result *r, struct arena *a, cons
 	struct str v = STR_NONE;
 
 	if (platform_id.len &&
-	    frontend_result_meta(r,
-				 str_from(arena_printf(a, "%s/%.*s", key, STR_ARG(platform_id))),
+	    frontend_result_meta(r, str_from(arena_printf(a, "%s/%.*s", key, STR_ARG(platform_id))),
 				 &v))
 		return v;
 	if (frontend_result_meta(r, str_from(key), &v))
@@ -68,7 +67,7 @@ static struct err *add_item(struct build *b, const struct frontend_result *r, st
 {
 	struct str id = m ? m->id : STR_NONE;
 
-	*ret = (struct export_item){
+	*ret = (struct export_item) {
 		.platform_id = id,
 		.has_platform = m != NULL,
 		.config = meta_of(r, a, "containerimage.config", id),
@@ -101,7 +100,7 @@ static struct err *evaluate_all(struct build *b, const struct frontend_result *r
 
 	task_group_init(&g, b->ctx, 0);
 	for (size_t i = 0; i < r->n_refs; i++) {
-		ev[i] = (struct evaluation){ b, r->refs[i].ref };
+		ev[i] = (struct evaluation) { b, r->refs[i].ref };
 		task_group_go(&g, "evaluate", evaluate, &ev[i]);
 	}
 	return task_group_wait(&g);
@@ -117,7 +116,7 @@ static struct err *make_input(struct build *b, const struct frontend_result *r, 
 	bool found;
 
 	for (size_t i = 0; i < r->n_metadata; i++)
-		meta[i] = (struct exporter_kv){ r->metadata[i].key, r->metadata[i].value };
+		meta[i] = (struct exporter_kv) { r->metadata[i].key, r->metadata[i].value };
 	in.metadata = meta;
 	in.n_metadata = r->n_metadata;
 	TRY(read_mapping(r, a, &map, &n, &found));
@@ -136,7 +135,8 @@ static struct err *make_input(struct build *b, const struct frontend_result *r, 
 			       "unable to export multiple refs, missing platforms mapping");
 	if (n != r->n_refs)
 		return err_new(ERR_INVALID_ARGUMENT,
-			       "number of platforms does not match references %zu %zu", n, r->n_refs);
+			       "number of platforms does not match references %zu %zu", n,
+			       r->n_refs);
 	TRY(evaluate_all(b, r, a));
 	in.items = ARENA_NEW_N(a, struct export_item, n);
 	in.n_items = n;
@@ -176,8 +176,7 @@ static struct err *run_one(struct ctx *ctx, void *arg)
 	struct export_run *r = arg;
 	SCOPED_ARENA(a);
 	char *id = arena_printf(&a, "%.*s-export-%d", STR_ARG(r->b->session_id), r->index);
-	struct vprogress *v =
-		progress_step(job_progress(r->b->job), str_from(id), r->e->step_name);
+	struct vprogress *v = progress_step(job_progress(r->b->job), str_from(id), r->e->step_name);
 	struct exporter_env env = {
 		.ctx = ctx,
 		.host = &r->b->control->host,
@@ -207,7 +206,8 @@ static struct err *run_exporters(struct build *b, const struct export_input *in,
 	for (size_t i = 0; i < n; i++) {
 		if (finalize && !exporters[i]->ops->needs_finalize(exporters[i]))
 			continue;
-		runs[i] = (struct export_run){ b, exporters[i], in, (int)i, finalize, response, lock };
+		runs[i] = (struct export_run) { b,        exporters[i], in,  (int)i,
+						finalize, response,     lock };
 		task_group_go(&g, "export", run_one, &runs[i]);
 	}
 	return task_group_wait(&g);

@@ -47,7 +47,7 @@ static struct err *evaluate(struct bridge_ref *r, struct ctx *ctx)
 	if (!l->built) {
 		l->result = got;
 		l->built = true;
-		got = (struct build_result){ 0 };
+		got = (struct build_result) { 0 };
 	}
 	lock_drop(&l->lock);
 	if (got.result)
@@ -66,8 +66,8 @@ struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx, struct cach
 	return NULL;
 }
 
-static struct err *read_file(struct bridge_ref *r, struct ctx *ctx, struct str path,
-			     int64_t offset, int64_t length, struct buf *out)
+static struct err *read_file(struct bridge_ref *r, struct ctx *ctx, struct str path, int64_t offset,
+			     int64_t length, struct buf *out)
 {
 	struct cache_ref *c;
 

@@ -12,8 +12,7 @@
 
 /* ---- finding the build ---- */
 
-static struct err *find_build(struct control *c, struct ctx *ctx, struct str id,
-			      struct build **ret)
+static struct err *find_build(struct control *c, struct ctx *ctx, struct str id, struct build **ret)
 {
 	int64_t until = clock_now() + BUILD_WAIT;
 	bool timeout = false;
@@ -173,7 +172,8 @@ static struct err *result_from_pb(struct build *b, const Moby__Buildkit__V1__Fro
 	case MOBY__BUILDKIT__V1__FRONTEND__RESULT__RESULT_REFS:
 		r.is_map = true;
 		for (size_t i = 0; i < in->refs->n_refs && !e; i++) {
-			e = find_ref(b, in->refs->refs[i]->value ? in->refs->refs[i]->value->id : "",
+			e = find_ref(b,
+				     in->refs->refs[i]->value ? in->refs->refs[i]->value->id : "",
 				     &ref);
 			if (!e)
 				frontend_result_add_ref(&r, str_from(in->refs->refs[i]->key), ref);
@@ -253,8 +253,8 @@ static struct err *resolve_source_meta(struct build *b, struct ctx *ctx, struct 
 	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse *r;
 
 	TRY(grpc_recv_request(
-		s, ctx, a,
-		&moby__buildkit__v1__frontend__resolve_source_meta_request__descriptor, &req));
+		s, ctx, a, &moby__buildkit__v1__frontend__resolve_source_meta_request__descriptor,
+		&req));
 	TRY(build_resolve_source_meta(b, ctx, req, a, &r));
 	return grpc_send_msg(s, ctx, r);
 }
@@ -276,10 +276,11 @@ static struct err *resolve_image_config(struct build *b, struct ctx *ctx, struct
 	bool layout;
 
 	TRY(grpc_recv_request(
-		s, ctx, a,
-		&moby__buildkit__v1__frontend__resolve_image_config_request__descriptor, &req));
+		s, ctx, a, &moby__buildkit__v1__frontend__resolve_image_config_request__descriptor,
+		&req));
 	layout = req->resolvertype == 1;
-	op.identifier = arena_printf(a, "%s://%s", layout ? "oci-layout" : "docker-image", req->ref);
+	op.identifier =
+		arena_printf(a, "%s://%s", layout ? "oci-layout" : "docker-image", req->ref);
 	if (layout) {
 		session.key = "oci.session";
 		session.value = req->sessionid;
@@ -393,8 +394,8 @@ static struct err *do_return(struct build *b, struct ctx *ctx, struct grpc_strea
 	struct err *failed = NULL;
 	bool twice;
 
-	TRY(grpc_recv_request(s, ctx, a,
-			      &moby__buildkit__v1__frontend__return_request__descriptor, &req));
+	TRY(grpc_recv_request(s, ctx, a, &moby__buildkit__v1__frontend__return_request__descriptor,
+			      &req));
 	if (!req->result == !req->error)
 		return err_new(ERR_INVALID_ARGUMENT, "gateway return must be either result or err");
 	if (req->error) {
@@ -411,7 +412,7 @@ static struct err *do_return(struct build *b, struct ctx *ctx, struct grpc_strea
 	} else if (!twice) {
 		b->result = result;
 		b->has_result = true;
-		result = (struct frontend_result){ 0 };
+		result = (struct frontend_result) { 0 };
 	}
 	cond_broadcast(&b->returned);
 	lock_drop(&b->lock);
@@ -432,8 +433,9 @@ static struct err *inputs(struct build *b, struct ctx *ctx, struct grpc_stream *
 	TRY(grpc_recv_request(s, ctx, a, &moby__buildkit__v1__frontend__inputs_request__descriptor,
 			      &req));
 	r.n_definitions = sr->n_frontendinputs;
-	r.definitions = ARENA_NEW_N(a, Moby__Buildkit__V1__Frontend__InputsResponse__DefinitionsEntry *,
-				    r.n_definitions + 1);
+	r.definitions =
+		ARENA_NEW_N(a, Moby__Buildkit__V1__Frontend__InputsResponse__DefinitionsEntry *,
+			    r.n_definitions + 1);
 	for (size_t i = 0; i < r.n_definitions; i++) {
 		Moby__Buildkit__V1__Frontend__InputsResponse__DefinitionsEntry *e = ARENA_NEW(
 			a, Moby__Buildkit__V1__Frontend__InputsResponse__DefinitionsEntry);

@@ -11,12 +11,13 @@ static struct err *check_version(int64_t v)
 	if (v == 0 || v == 10 || v == 20 || v == 30)
 		return NULL;
 	if (v > 30)
-		return err_new(
-			ERR_INVALID_ARGUMENT,
-			"unsupported compatibility-version %lld: upgrade buildkit (max supported: 30)",
-			(long long)v);
+		return err_new(ERR_INVALID_ARGUMENT,
+			       "unsupported compatibility-version %lld: upgrade buildkit (max "
+			       "supported: 30)",
+			       (long long)v);
 	return err_new(ERR_INVALID_ARGUMENT,
-		       "unsupported compatibility-version %lld (supported: [10 20 30])", (long long)v);
+		       "unsupported compatibility-version %lld (supported: [10 20 30])",
+		       (long long)v);
 }
 
 /* Old clients use single fields for what are lists now. */
@@ -52,10 +53,10 @@ static struct err *make_exporter(struct control *c, struct arena *a,
 	size_t n = 0;
 
 	for (; n < in->n_attrs; n++)
-		kv[n] = (struct exporter_kv){ str_from(in->attrs[n]->key),
-					      str_from(in->attrs[n]->value) };
+		kv[n] = (struct exporter_kv) { str_from(in->attrs[n]->key),
+					       str_from(in->attrs[n]->value) };
 	if (epoch && !PROTO_MAP_FIND(in->n_attrs, in->attrs, "source-date-epoch"))
-		kv[n++] = (struct exporter_kv){ STR("source-date-epoch"), str_from(epoch) };
+		kv[n++] = (struct exporter_kv) { STR("source-date-epoch"), str_from(epoch) };
 	return exporter_new(&c->host, str_from(in->type), kv, n, ret);
 }
 
@@ -116,7 +117,7 @@ static struct err *wait_for_return(struct build *b, struct frontend_result *ret)
 		e = TAKE_PTR(b->result_err);
 	if (!e) {
 		*ret = b->result;
-		b->result = (struct frontend_result){ 0 };
+		b->result = (struct frontend_result) { 0 };
 	}
 	lock_drop(&b->lock);
 	return e;
@@ -141,9 +142,9 @@ static struct err *solve_here(struct build *b, struct frontend_result *ret)
 	req.definition = in->definition;
 	req.frontend = in->frontend;
 	req.n_frontendopt = in->n_frontendattrs;
-	req.frontendopt = ARENA_NEW_N(&b->arena,
-				      Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry *,
-				      in->n_frontendattrs + 1);
+	req.frontendopt = ARENA_NEW_N(
+		&b->arena, Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry *,
+		in->n_frontendattrs + 1);
 	for (size_t i = 0; i < in->n_frontendattrs; i++) {
 		Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry *e = ARENA_NEW(
 			&b->arena, Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry);
@@ -198,8 +199,8 @@ static struct err *reply(struct ctx *ctx, struct grpc_stream *s, const struct ma
 		ARENA_NEW_N(&a, Moby__Buildkit__V1__SolveResponse__ExporterResponseEntry *,
 			    r.n_exporterresponse + 1);
 	for (size_t i = 0; i < r.n_exporterresponse; i++) {
-		Moby__Buildkit__V1__SolveResponse__ExporterResponseEntry *e = ARENA_NEW(
-			&a, Moby__Buildkit__V1__SolveResponse__ExporterResponseEntry);
+		Moby__Buildkit__V1__SolveResponse__ExporterResponseEntry *e =
+			ARENA_NEW(&a, Moby__Buildkit__V1__SolveResponse__ExporterResponseEntry);
 
 		moby__buildkit__v1__solve_response__exporter_response_entry__init(e);
 		e->key = all[i]->key;

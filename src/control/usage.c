@@ -82,7 +82,7 @@ struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	struct cache_prune rule;
 
 	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__prune_request__descriptor, &req));
-	rule = (struct cache_prune){
+	rule = (struct cache_prune) {
 		.filters = filters_of(&a, req->filter, req->n_filter),
 		.n_filters = req->n_filter,
 		.all = req->all,
