@@ -22,11 +22,15 @@ struct mounts {
  * API (no page-size limit on the number of lowers). */
 struct err *mounts_attach(const struct mounts *m, const char *target) ERR_RESULT;
 
+/* The same, detached: gone with the descriptor unless it is attached (sys/mount.h). */
+struct err *mounts_open(const struct mounts *m, int *ret_mntfd) ERR_RESULT;
+
 /* A mount in a fresh private directory, undone by close. A plain bind is not mounted at
  * all: path is the source itself (read-only is then the caller's promise). */
 struct localmount;
 struct err *localmount_open(const struct mounts *m, const char *tmp_dir,
 			    struct localmount **ret) ERR_RESULT;
+/* The first call attaches it below tmp_dir: use the descriptor where a path is not needed. */
 const char *localmount_path(const struct localmount *l);
 int localmount_dirfd(const struct localmount *l); /* O_PATH-capable dir descriptor; borrowed */
 void localmount_close(struct localmount *l);      /* NULL is fine */

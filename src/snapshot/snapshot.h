@@ -44,6 +44,12 @@ struct snapshotter_ops {
 	 * sharing their layers. */
 	struct err *(*merge)(struct snapshotter *s, struct ctx *ctx, struct str name,
 			     const struct str *parents, size_t n);
+	/* A committed snapshot that holds what upper has above lower, deletions included, as an
+	 * input of merge (DiffOp). Either may be empty. Layers are shared when lower is below
+	 * upper; else what a double walk finds is linked together. Shown alone, deletions show
+	 * nothing. */
+	struct err *(*between)(struct snapshotter *s, struct ctx *ctx, struct str name,
+			       struct str lower, struct str upper);
 	void (*free)(struct snapshotter *s);
 };
 
@@ -59,12 +65,15 @@ struct err *snapshot_usage(struct snapshotter *s, struct ctx *ctx, struct str na
 			   uint64_t *ret_bytes, uint64_t *ret_inodes) ERR_RESULT;
 struct err *snapshot_merge(struct snapshotter *s, struct ctx *ctx, struct str name,
 			   const struct str *parents, size_t n) ERR_RESULT;
-void snapshotter_free(struct snapshotter *s);
+struct err *snapshot_between(struct snapshotter *s, struct ctx *ctx, struct str name,
+			     struct str lower, struct str upper) ERR_RESULT;
+void snapshotter_free(struct snapshotter *s); /* NULL is fine; no mount of it may be in use */
 
 struct kv;
 /* Layer directories under dir (<n>/fs, <n>/work), records in kv table "snapshot". Layers of
  * a deep chain are joined below the kernel's limit of lowers. Leftovers of a crash (records
- * without directories, directories without records) are dropped at open. */
+ * without directories, directories without records) are dropped at open, and so are snapshots
+ * that were not yet on the disk when the machine went down. */
 struct err *snapshotter_open_overlay(const char *dir, struct kv *kv,
 				     struct snapshotter **ret) ERR_RESULT;
 /* Full copies: works on any file system. */
