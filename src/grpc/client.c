@@ -229,23 +229,38 @@ struct err *grpc_client_tunnel(struct grpc_loop *l, struct ctx *ctx, struct grpc
 	return attach(&a, ctx, ret);
 }
 
+struct close_call {
+	struct grpc_client *client;
+	struct err *cause;
+};
+
 static void close_loop(void *arg)
 {
-	struct grpc_client *c = arg;
+	struct close_call *k = arg;
 
-	if (c->h2)
-		h2_close(c->h2, err_new(ERR_UNAVAILABLE, "grpc: the client connection is closing"));
+	if (k->client->h2)
+		h2_close(k->client->h2, TAKE_PTR(k->cause));
+}
+
+void grpc_client_disconnect(struct grpc_client *c, struct err *cause)
+{
+	struct close_call k = { c, cause };
+
+	if (!k.cause)
+		k.cause = err_new(ERR_UNAVAILABLE, "grpc: the client connection is closing");
+	loop_run(c->loop, close_loop, &k);
+	err_free(k.cause);
+	lock_take(&c->lock);
+	while (!c->down)
+		cond_wait_uninterrupted(&c->cond, &c->lock);
+	lock_drop(&c->lock);
 }
 
 void grpc_client_close(struct grpc_client *c)
 {
 	if (!c)
 		return;
-	loop_run(c->loop, close_loop, c);
-	lock_take(&c->lock);
-	while (!c->down)
-		cond_wait_uninterrupted(&c->cond, &c->lock);
-	lock_drop(&c->lock);
+	grpc_client_disconnect(c, NULL);
 	client_unref(c);
 }
 

@@ -34,6 +34,9 @@ struct err *grpc_recv(struct grpc_stream *s, struct ctx *ctx, struct buf *msg,
 		      bool *ret_eof) ERR_RESULT;
 /* Copies; blocks while the outbox is full. Client: EOF-like failures return the call's status. */
 struct err *grpc_send(struct grpc_stream *s, struct ctx *ctx, struct str msg) ERR_RESULT;
+/* Never blocks: goes beyond the outbox's bound. For small messages whose number is bounded
+ * otherwise, from a thread that must go on receiving. */
+struct err *grpc_send_now(struct grpc_stream *s, struct str msg) ERR_RESULT;
 /* Metadata the peer sent at the start (server: at once; client: waits). Borrowed, lives with the
  * stream. */
 struct err *grpc_peer_md(struct grpc_stream *s, struct ctx *ctx, const struct grpc_md **ret,
@@ -91,8 +94,11 @@ struct err *grpc_client_attach_fd(struct grpc_loop *l, struct ctx *ctx, int take
  * so do all calls. */
 struct err *grpc_client_tunnel(struct grpc_loop *l, struct ctx *ctx, struct grpc_stream *carrier,
 			       const struct grpc_dial *o, struct grpc_client **ret) ERR_RESULT;
-/* Ends calls under way with UNAVAILABLE. */
+/* Ends calls under way with UNAVAILABLE. NULL is fine. */
 void grpc_client_close(struct grpc_client *c);
+/* Ends the connection for this cause (NULL: as close) and waits for that; c stays valid, its calls
+ * fail. For owners that share a client. */
+void grpc_client_disconnect(struct grpc_client *c, struct err *take_cause);
 /* Ends when the connection is lost. Borrowed. */
 struct ctx *grpc_client_ctx(struct grpc_client *c);
 /* Keepalive: HTTP/2 PINGs when idle, connection closed without answer. Off by default. */

@@ -178,27 +178,52 @@ static struct err *send_failure_locked(struct grpc_stream *s)
 	return err_new(ERR_CANCELED, "EOF");
 }
 
-struct err *grpc_send(struct grpc_stream *s, struct ctx *ctx, struct str msg)
+static struct err *check_send(size_t len)
 {
-	if (msg.len > LIMIT_GRPC_MESSAGE)
+	if (len > LIMIT_GRPC_MESSAGE)
 		return err_new(ERR_RESOURCE_EXHAUSTED,
-			       "grpc: trying to send message larger than max (%zu vs. %zu)",
-			       msg.len, LIMIT_GRPC_MESSAGE);
-	LOCKED(&s->lock);
-	for (;;) {
-		if (s->ended)
-			return send_failure_locked(s);
-		if (s->out_closed)
-			return err_new(ERR_INTERNAL, "SendMsg called after CloseSend");
-		if (s->out_bytes < OUT_HIGH)
-			break;
-		TRY(cond_wait(&s->writable, &s->lock, ctx));
-	}
+			       "grpc: trying to send message larger than max (%zu vs. %zu)", len,
+			       LIMIT_GRPC_MESSAGE);
+	return NULL;
+}
+
+static struct err *can_send_locked(struct grpc_stream *s)
+{
+	if (s->ended)
+		return send_failure_locked(s);
+	if (s->out_closed)
+		return err_new(ERR_INTERNAL, "SendMsg called after CloseSend");
+	return NULL;
+}
+
+static void send_locked(struct grpc_stream *s, struct str msg)
+{
 	stream_append_locked(s, NULL, 0, msg);
 	if (s->out_idle) {
 		s->out_idle = false;
 		stream_kick_locked(s, KICK_OUT);
 	}
+}
+
+struct err *grpc_send(struct grpc_stream *s, struct ctx *ctx, struct str msg)
+{
+	TRY(check_send(msg.len));
+	LOCKED(&s->lock);
+	TRY(can_send_locked(s));
+	while (s->out_bytes >= OUT_HIGH) {
+		TRY(cond_wait(&s->writable, &s->lock, ctx));
+		TRY(can_send_locked(s));
+	}
+	send_locked(s, msg);
+	return NULL;
+}
+
+struct err *grpc_send_now(struct grpc_stream *s, struct str msg)
+{
+	TRY(check_send(msg.len));
+	LOCKED(&s->lock);
+	TRY(can_send_locked(s));
+	send_locked(s, msg);
 	return NULL;
 }
 

@@ -13,6 +13,8 @@ struct session_manager;
 
 struct session_manager *session_manager_new(struct grpc_loop *l);
 void session_manager_free(struct session_manager *m);
+/* Of questions about registry credentials (default 60 s; 0 or less: none), for later sessions. */
+void session_manager_set_auth_timeout(struct session_manager *m, int64_t ns);
 /* The Control.Session handler: registers by the stream's metadata, runs health checks, returns when
  * the connection ends. */
 struct err *session_serve(struct session_manager *m, struct ctx *ctx,
