@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/task.h"
+#include "base/version.h"
 #include "cli/errors.h"
 
 #include <errno.h>
@@ -134,7 +135,7 @@ static struct err *run(struct cli *c, int argc, char **argv)
 	c->timeout_s = 5;
 	TRY(flags_parse(c->arena, flags, ARRAY_SIZE(flags), argc, argv, &at, &help));
 	if (version) {
-		printf("buildctl %s %s %s\n", PACKAGE, "v" BUILDKIT_VERSION, BUILDKIT_REVISION);
+		printf("buildctl %s %s %s\n", PACKAGE, buildkit_version, buildkit_revision);
 		return NULL;
 	}
 	log_setup(c->debug ? LOG_DEBUG : LOG_INFO, strcmp(log_format, "json") == 0);

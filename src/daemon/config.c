@@ -383,7 +383,7 @@ static struct err *read_toml(struct arena *a, const struct toml *t, struct confi
 }
 
 /* A missing file is an empty configuration. */
-static struct err *read_file(struct arena *a, const char *path, struct buf *out)
+static struct err *read_file(const char *path, struct buf *out)
 {
 	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -408,7 +408,7 @@ static struct err *read_file(struct arena *a, const char *path, struct buf *out)
 	}
 }
 
-static void set_defaults(struct arena *a, struct config *c)
+static void set_defaults(struct config *c)
 {
 	static struct str addr[] = { STR("unix:///run/buildkit/buildkitd.sock") };
 
@@ -447,7 +447,7 @@ struct err *config_load(struct arena *a, int argc, char **argv, struct config *r
 	const struct toml *oci;
 	struct config c;
 
-	set_defaults(a, &c);
+	set_defaults(&c);
 	TRY(daemon_flags_parse(a, argc, argv, &f));
 	if (f.show_version || f.show_help) {
 		c.show_version = f.show_version;
@@ -455,7 +455,7 @@ struct err *config_load(struct arena *a, int argc, char **argv, struct config *r
 		*ret = c;
 		return NULL;
 	}
-	TRY(read_file(a, f.config_path, &text));
+	TRY(read_file(f.config_path, &text));
 	TRYW(toml_parse(a, buf_str(&text), &root), "failed to parse config");
 	TRYW(read_toml(a, root, &c), "failed to parse config");
 	TRY(daemon_flags_apply(a, &f, &c));

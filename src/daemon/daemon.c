@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/task.h"
+#include "base/version.h"
 #include "daemon/worker.h"
 #include "kv/kv.h"
 #include "net/listen.h"
@@ -171,8 +172,8 @@ static void make_control(struct daemon *d)
 		.entitlements = entitlements_of(cfg),
 		.frontend_dockerfile = cfg->frontend_dockerfile,
 		.frontend_gateway = cfg->frontend_gateway,
-		.version = "v" BUILDKIT_VERSION,
-		.revision = BUILDKIT_REVISION,
+		.version = buildkit_version,
+		.revision = buildkit_revision,
 		.cgroup_parent = cfg->oci.default_cgroup_parent,
 	};
 	c->gc_rules = ARENA_NEW_N(a, struct cache_prune, cfg->oci.n_gc_policies);
@@ -210,7 +211,7 @@ static struct err *open_all(struct daemon *d)
 	TRYW(kv_open(arena_printf(&a, "%s/metadata.db", cfg->root), &d->kv),
 	     "failed to open metadata store");
 	TRY(registry_new(cfg->registries, cfg->n_registries, (int)cfg->max_registry_concurrency,
-			 "buildkit/v" BUILDKIT_VERSION, &d->registry));
+			 arena_printf(&a, "buildkit/%s", buildkit_version), &d->registry));
 	d->sessions = session_manager_new(d->loop);
 	TRY(oci_worker_open(cfg, d->ctx, d->kv, d->sessions, d->registry, &d->worker));
 	op_result_ops_init(&d->results, &d->worker.worker);

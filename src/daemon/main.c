@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/task.h"
+#include "base/version.h"
 #include "daemon/config.h"
 #include "sys/ns.h"
 
@@ -68,8 +69,8 @@ int main(int argc, char **argv)
 		return 0;
 	e = config_load(&arena, argc, argv, &c);
 	if (!e && c.show_version)
-		printf("buildkitd %s %s %s\n", CONTROL_PACKAGE, "v" BUILDKIT_VERSION,
-		       BUILDKIT_REVISION);
+		printf("buildkitd %s %s %s\n", CONTROL_PACKAGE, buildkit_version,
+		       buildkit_revision);
 	else if (!e && c.show_help)
 		config_print_help(stdout);
 	else if (!e)
