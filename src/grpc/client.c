@@ -4,7 +4,7 @@
 #include "base/limits.h"
 #include "net/listen.h"
 
-#define USER_AGENT "grpc-c-buildkit/" BUILDKIT_VERSION
+#define USER_AGENT "grpc-c-buildkit/1"
 
 struct grpc_client {
 	struct ref ref; /* user, HTTP/2 connection, streams */
