@@ -175,7 +175,7 @@ static void test_sizes(void **state)
 	assert_null(config_parse_size(STR("3 gib"), 0, &v));
 	assert_int_equal(v, INT64_C(3) << 30);
 	assert_null(config_parse_size(STR("10%"), UINT64_C(100) << 30, &v));
-	assert_int_equal(v, INT64_C(10000000000));
+	assert_int_equal(v, INT64_C(11000000000));
 	assert_null(config_parse_size(STR("10%"), 0, &v));
 	assert_int_equal(v, INT64_C(2000000000));
 	e = config_parse_size(STR("12 parsecs"), 0, &v);
