@@ -21,7 +21,7 @@ struct image_instance {
 	struct platform platform;
 	struct digest checksum;
 	const char *record_type; /* NULL: regular */
-	int64_t layer_limit;	 /* 0: none */
+	int64_t layer_limit;     /* 0: none */
 	bool layout;
 	struct str session_id, store_id;
 	/* Once resolved. */
@@ -89,11 +89,12 @@ static struct err *fill(struct image_instance *i, const struct source_request *r
 		if (!i->store_id.len)
 			i->store_id = str_from(imageref_name(&i->arena, &i->ref));
 		i->store_id = str_from(arena_printf(
-			&i->arena, "%s%.*s",
-			str_has_prefix(i->store_id, STR("oci:")) ? "" : "oci:", STR_ARG(i->store_id)));
+			&i->arena, "%s%.*s", str_has_prefix(i->store_id, STR("oci:")) ? "" : "oci:",
+			STR_ARG(i->store_id)));
 		if (!digest_is_set(&i->ref.digest))
 			return err_new(ERR_INVALID_ARGUMENT,
-				       "oci-layout reference \"%.*s\" has no digest", STR_ARG(r->ref));
+				       "oci-layout reference \"%.*s\" has no digest",
+				       STR_ARG(r->ref));
 		TRY(parse_limit(source_attr_get(r, "oci.layerlimit"), &i->layer_limit));
 		return NULL;
 	}
@@ -145,9 +146,10 @@ static struct err *resolve(struct image_instance *i, const struct source_env *en
 	i->origin = o;
 	i->resolved = true;
 	if (i->layer_limit > (int64_t)i->meta.manifest.n_layers)
-		return err_new(ERR_INVALID_ARGUMENT,
-			       "layer limit %lld is greater than the number of layers in the image %zu",
-			       (long long)i->layer_limit, i->meta.manifest.n_layers);
+		return err_new(
+			ERR_INVALID_ARGUMENT,
+			"layer limit %lld is greater than the number of layers in the image %zu",
+			(long long)i->layer_limit, i->meta.manifest.n_layers);
 	return NULL;
 }
 
@@ -249,15 +251,15 @@ static struct err *snapshot(struct source_instance *si, const struct source_env 
 	TRY(resolve(i, env));
 	f.arg = i->origin;
 	created = created_of(i->meta.config);
-	o.description = str_from(arena_printf(
-		&a, "pulled from %s", imageref_format(&a, &i->ref)));
+	o.description = str_from(arena_printf(&a, "pulled from %s", imageref_format(&a, &i->ref)));
 	o.created_ns = created;
 	for (size_t k = 0; k < n_layers(i); k++) {
 		struct cache_blob b = { .desc = i->meta.manifest.layers[k],
 					.diff_id = i->meta.diff_ids[k],
 					.chain_id = image_chain_id(i->meta.diff_ids, k + 1) };
 		struct cache_ref *next;
-		struct err *e = cache_get_by_blob(i->src->cache, env->ctx, parent, &b, &f, &o, &next);
+		struct err *e =
+			cache_get_by_blob(i->src->cache, env->ctx, parent, &b, &f, &o, &next);
 
 		cache_ref_release(parent);
 		if (e)

@@ -16,7 +16,7 @@ static struct image_origin *origin_new(struct session_manager *m, struct session
 	o->sessions = m;
 	o->group = g ? session_group_ref(g) : NULL;
 	o->store = store;
-	o->ref = (struct imageref){
+	o->ref = (struct imageref) {
 		.domain = str_dup(&o->arena, ref->domain),
 		.path = str_dup(&o->arena, ref->path),
 		.tag = str_dup(&o->arena, ref->tag),
@@ -151,8 +151,9 @@ static struct err *root_from_store(struct image_origin *o, struct ctx *ctx, stru
 	type = json_get_str(root, "mediaType");
 	if (!type.len)
 		type = json_object_get(root, "manifests") ? STR(OCI_INDEX) : STR(OCI_MANIFEST);
-	*ret = (struct oci_descriptor){ .media_type = str_dup(a, type), .digest = o->ref.digest,
-					.size = (int64_t)b.len };
+	*ret = (struct oci_descriptor) { .media_type = str_dup(a, type),
+					 .digest = o->ref.digest,
+					 .size = (int64_t)b.len };
 	*ret_found = true;
 	return NULL;
 }
@@ -172,8 +173,9 @@ static struct err *resolve_root(struct image_origin *o, struct ctx *ctx, struct 
 
 		TRY(image_origin_fetch(o, ctx, &d));
 		TRY(root_from_store(o, ctx, a, ret, &found));
-		return found ? NULL : err_new(ERR_NOT_FOUND, "%s: not found",
-					      digest_text(&o->ref.digest, a));
+		return found ? NULL
+			     : err_new(ERR_NOT_FOUND, "%s: not found",
+				       digest_text(&o->ref.digest, a));
 	}
 	session_auth_init(&auth, o->sessions, o->group,
 			  str_from(arena_printf(a, "%s::pull", imageref_name(a, &o->ref))));
@@ -196,9 +198,8 @@ static struct err *pick_manifest(struct image_origin *o, struct ctx *ctx, struct
 
 		if (!oci_is_manifest(d->media_type))
 			continue;
-		rank = d->has_platform ?
-			       platform_match_rank(p, platform_normalize(d->platform)) :
-			       (best < 0 ? INT32_MAX : -1);
+		rank = d->has_platform ? platform_match_rank(p, platform_normalize(d->platform))
+				       : (best < 0 ? INT32_MAX : -1);
 		if (rank < 0 || (best >= 0 && rank >= best))
 			continue;
 		best = rank;
@@ -232,8 +233,7 @@ static struct err *read_diff_ids(struct arena *a, struct imagemeta *m)
 }
 
 struct err *imagemeta_resolve(struct image_origin *o, struct ctx *ctx, struct platform p,
-			      const struct digest *checksum, struct arena *a,
-			      struct imagemeta *ret)
+			      const struct digest *checksum, struct arena *a, struct imagemeta *ret)
 {
 	struct imagemeta m = { 0 };
 	struct str text;

@@ -16,10 +16,10 @@ struct image_origin {
 	struct ref refs;
 	struct registry *registry; /* NULL: the session's store */
 	struct session_manager *sessions;
-	struct session_group *group;  /* own reference; may be NULL */
-	struct content *store;	      /* the worker's */
-	struct imageref ref;	      /* strings in arena */
-	char *session_id, *store_id;  /* of an OCI layout; session_id may be NULL: any */
+	struct session_group *group; /* own reference; may be NULL */
+	struct content *store;       /* the worker's */
+	struct imageref ref;         /* strings in arena */
+	char *session_id, *store_id; /* of an OCI layout; session_id may be NULL: any */
 	struct arena arena;
 };
 

@@ -107,8 +107,7 @@ static struct err *fill(struct local_instance *i, const struct source_request *r
 	i->unique = str_dup(a, source_attr_get(r, "local.unique"));
 	i->hint = str_dup(a, source_attr_get(r, "local.sharedkeyhint"));
 	i->differ = str_dup(a, source_attr_get(r, "local.differ"));
-	if (i->differ.len && !str_eq_cstr(i->differ, "none") &&
-	    !str_eq_cstr(i->differ, "metadata"))
+	if (i->differ.len && !str_eq_cstr(i->differ, "none") && !str_eq_cstr(i->differ, "metadata"))
 		return err_new(ERR_INVALID_ARGUMENT, "unknown local.differ %.*s",
 			       STR_ARG(i->differ));
 	TRY(parse_list(a, source_attr_get(r, "local.includepattern"), "local.includepattern",
@@ -118,8 +117,8 @@ static struct err *fill(struct local_instance *i, const struct source_request *r
 	TRY(parse_list(a, source_attr_get(r, "local.followpaths"), "local.followpaths",
 		       &i->follow));
 	if (md.len && !str_to_bool(md, &i->metadata_only))
-		return err_new(ERR_INVALID_ARGUMENT, "invalid value for local.metadatatransfer: %.*s",
-			       STR_ARG(md));
+		return err_new(ERR_INVALID_ARGUMENT,
+			       "invalid value for local.metadatatransfer: %.*s", STR_ARG(md));
 	TRY(parse_list(a, source_attr_get(r, "local.metadatatransferexclude"),
 		       "local.metadatatransferexclude", &i->metadata_except));
 	return make_key(i);
@@ -152,7 +151,8 @@ static struct err *get_session(struct local_instance *i, const struct source_env
 			return NULL;
 	}
 	if (!env->sessions)
-		return e ? e : err_new(ERR_NOT_FOUND, "could not access local files without session");
+		return e ? e
+			 : err_new(ERR_NOT_FOUND, "could not access local files without session");
 	err_free(e);
 	return session_any(i->src->sessions, env->ctx, env->sessions, first_session, ret);
 }
@@ -201,8 +201,8 @@ static struct err *get_dir(struct local_instance *i, struct ctx *ctx, struct str
 	struct local_source *s = i->src;
 	SCOPED_ARENA(a);
 	struct cache_opts o = {
-		.description = str_from(
-			arena_printf(&a, "local source for %.*s", STR_ARG(i->name))),
+		.description =
+			str_from(arena_printf(&a, "local source for %.*s", STR_ARG(i->name))),
 		.type = CACHE_TYPE_LOCAL,
 		.retain = true,
 	};
