@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/list.h"
+#include "base/task.h"
 #include "solver/progress_log.h"
 
 #include <assert.h>
@@ -358,16 +359,11 @@ static bool write_chunk(int fd, size_t i, const char *data)
 	return true;
 }
 
-static void spill(struct progress *p)
+static struct err *run_spill(struct ctx *ctx, void *arg)
 {
-	if (!atomic_load_explicit(&p->wants_spill, memory_order_relaxed))
-		return;
+	struct progress *p = arg;
+
 	lock_take(&p->lock);
-	if (p->spilling) {
-		lock_drop(&p->lock);
-		return;
-	}
-	p->spilling = true;
 	while (!p->spill_failed && p->chunks.len - p->first_in_memory > MEMORY_CHUNKS) {
 		size_t i = p->first_in_memory;
 		char *data = p->chunks.items[i].data;
@@ -392,6 +388,28 @@ static void spill(struct progress *p)
 	p->spilling = false;
 	atomic_store(&p->wants_spill, false);
 	lock_drop(&p->lock);
+	progress_unref(p);
+	return NULL;
+}
+
+/* Writers have better things to do, and the scheduler must not: it is a task's work. */
+static void spill(struct progress *p)
+{
+	bool start;
+
+	if (!atomic_load_explicit(&p->wants_spill, memory_order_relaxed))
+		return;
+	lock_take(&p->lock);
+	start = !p->spilling;
+	p->spilling = true;
+	lock_drop(&p->lock);
+	if (!start)
+		return;
+	progress_ref(p);
+	if (p->ctx)
+		task_go(p->ctx, "progress spill", run_spill, p);
+	else
+		err_free(run_spill(NULL, p));
 }
 
 /* Up to len bytes from pos on, all from memory or all from the file. */

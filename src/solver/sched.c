@@ -12,10 +12,16 @@ void sched_assert(const struct solver *s)
 
 void solver_post(struct solver *s, struct msg *m, void (*fn)(struct solver *s, struct msg *m))
 {
+	bool wake;
+
 	m->fn = fn;
 	lock_take(&s->queue_lock);
 	list_add_tail(&s->queue, &m->link);
-	cond_signal(&s->queue_cond);
+	wake = s->sleeping;
+	s->sleeping = false;
+	/* With the lock held: once it is dropped the scheduler may end, and s with it. */
+	if (wake)
+		cond_signal(&s->queue_cond);
 	lock_drop(&s->queue_lock);
 }
 
@@ -228,12 +234,14 @@ static struct msg *wait_message(struct solver *s, int64_t until)
 	while (!(n = list_pop(&s->queue))) {
 		bool timeout = false;
 
+		s->sleeping = true;
 		/* Not s->ctx: work that ends because of it must still be dealt with. */
 		if (!until)
 			cond_wait_uninterrupted(&s->queue_cond, &s->queue_lock);
 		else
 			err_free(cond_wait_until(&s->queue_cond, &s->queue_lock, s->wait_ctx, until,
 						 &timeout));
+		s->sleeping = false;
 		if (timeout)
 			return NULL;
 	}
@@ -260,7 +268,7 @@ struct err *sched_main(struct ctx *ctx, void *arg)
 	s->started = true;
 	cond_broadcast(&s->queue_cond);
 	lock_drop(&s->queue_lock);
-	while (!can_quit(s)) {
+	for (;;) {
 		int64_t until;
 		struct list *n;
 

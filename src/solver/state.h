@@ -206,6 +206,7 @@ struct solver {
 	struct lock queue_lock;
 	struct cond queue_cond;
 	struct list queue;
+	bool sleeping; /* the scheduler waits for one */
 	struct task *thread_task;
 	pthread_t thread;
 	bool started;

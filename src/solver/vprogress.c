@@ -33,7 +33,7 @@ struct vprogress {
 	VEC(struct target) targets;
 	struct vstate_event state;
 	char *error;
-	bool started_ever;
+	bool has_history;
 	int64_t log_start; /* monotonic */
 	struct clip clip[2];
 };
@@ -229,14 +229,14 @@ void vprogress_attach(struct vprogress *v, struct progress *p)
 		vec_each (&v->targets, t)
 			if (!t->joining)
 				from = t->p;
-		if (v->started_ever && from) {
+		if (v->has_history && from) {
 			j = NEW(struct join);
 			*j = (struct join) { vprogress_ref(v), progress_ref(from),
 					     progress_ref(p) };
 		}
 		vec_push(&v->targets, ((struct target) { progress_ref(p), j != NULL }));
 		plog_vertex(p, v->base, j != NULL);
-		if (!j && v->started_ever)
+		if (!j && v->state.started_ns)
 			plog_state(p, v->base, &v->state);
 	}
 	lock_drop(&v->lock);
@@ -276,6 +276,7 @@ static void send_state_locked(struct vprogress *v)
 
 static void send_event_locked(struct vprogress *v, int field, struct str message)
 {
+	v->has_history = true;
 	vec_each (&v->targets, t)
 		if (!t->joining)
 			plog_event(t->p, &v->base->digest, field, message);
@@ -293,7 +294,7 @@ void vprogress_start(struct vprogress *v)
 	lock_take(&v->lock);
 	set_error_locked(v, NULL);
 	v->state = (struct vstate_event) { .started_ns = clock_wall() };
-	v->started_ever = true;
+	v->has_history = true;
 	v->log_start = clock_now();
 	for (size_t i = 0; i < ARRAY_SIZE(v->clip); i++) {
 		free(v->clip[i].tail);
@@ -332,7 +333,7 @@ void vprogress_complete(struct vprogress *v, bool cached, const struct err *e)
 	if (!v->state.started_ns)
 		v->state.started_ns = v->state.completed_ns;
 	v->state.cached = cached && !e;
-	v->started_ever = true;
+	v->has_history = true;
 	set_error_locked(v, e ? err_text(e) : NULL);
 	send_state_locked(v);
 	lock_drop(&v->lock);
@@ -347,7 +348,7 @@ void vprogress_cached(struct vprogress *v)
 
 		set_error_locked(v, NULL);
 		v->state = (struct vstate_event) { now, now, true, NULL };
-		v->started_ever = true;
+		v->has_history = true;
 		send_state_locked(v);
 	}
 	lock_drop(&v->lock);

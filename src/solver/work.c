@@ -59,6 +59,14 @@ static void run_load(struct work *w, const struct op_env *env)
 		vprogress_cached(w->vs->progress);
 }
 
+/* Here, not by the scheduler: it may take time. */
+static void drop_inputs(struct work *w, const struct result_ops *ops)
+{
+	for (size_t i = 0; i < w->n_inputs; i++)
+		ops->unref(w->inputs[i]);
+	w->n_inputs = 0;
+}
+
 static void run_work(struct work *w)
 {
 	struct op_env env = {
@@ -82,6 +90,7 @@ static void run_work(struct work *w)
 		run_load(w, &env);
 		break;
 	}
+	drop_inputs(w, w->solver->results);
 }
 
 static struct err *work_task(struct ctx *ctx, void *arg)
