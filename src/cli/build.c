@@ -7,6 +7,7 @@
 #include "cli/daemonless.h"
 #include "cli/metadata.h"
 #include "cli/status.h"
+#include "cli/subrequest.h"
 #include "codec/digest.h"
 #include "codec/io.h"
 #include "grpc/message.h"
@@ -29,6 +30,7 @@ struct build {
 	int trace_fd;
 	Moby__Buildkit__V1__SolveRequest req;
 	Moby__Buildkit__V1__SolveResponse *reply;
+	struct buf answer; /* of a subrequest */
 };
 
 /* ---- what the client offers ---- */
@@ -284,6 +286,14 @@ static struct err *follow(struct ctx *ctx, void *arg)
 	return cli_follow(b->c, ctx, b->ref, b->display, b->trace_fd);
 }
 
+static bool is_subrequest(const struct build *b)
+{
+	for (size_t i = 0; i < b->o.n_opts; i++)
+		if (str_eq_cstr(b->o.opts[i].key, "requestid"))
+			return true;
+	return false;
+}
+
 static struct err *solve(struct build *b)
 {
 	struct ctx *session_ctx = ctx_new(b->c->ctx), *status_ctx = ctx_new(b->c->ctx);
@@ -291,9 +301,12 @@ static struct err *solve(struct build *b)
 	struct task *status = task_start(status_ctx, "status", follow, b);
 	struct err *e, *es;
 
-	e = grpc_unary_msg(b->c->client, b->c->ctx, "/moby.buildkit.v1.Control/Solve", NULL, 0,
-			   &b->req, b->c->arena, &moby__buildkit__v1__solve_response__descriptor,
-			   &b->reply);
+	if (is_subrequest(b))
+		e = cli_subrequest(b->c, &b->req, &b->answer);
+	else
+		e = grpc_unary_msg(b->c->client, b->c->ctx, "/moby.buildkit.v1.Control/Solve", NULL,
+				   0, &b->req, b->c->arena,
+				   &moby__buildkit__v1__solve_response__descriptor, &b->reply);
 	/* The stream ends by itself, since the build has; but a lost daemon must not hold us. */
 	if (e && (err_is(e, ERR_UNAVAILABLE) || ctx_done(b->c->ctx)))
 		ctx_cancel(status_ctx, NULL);
@@ -337,7 +350,8 @@ static struct err *build(struct build *b)
 	display_finish(b->display, e);
 	if (e)
 		return err_wrap(e, "failed to solve");
-	if (b->o.metadata_file)
+	fwrite(buf_cstr(&b->answer), 1, b->answer.len, stdout);
+	if (b->o.metadata_file && b->reply)
 		TRY(cli_write_metadata(b->c->arena, b->o.metadata_file, b->reply));
 	if (b->o.ref_file)
 		TRY(write_small_file(b->o.ref_file, b->ref));
@@ -346,7 +360,7 @@ static struct err *build(struct build *b)
 
 static struct err *run(struct cli *c, int argc, char **argv)
 {
-	struct build b = { .c = c, .trace_fd = -1 };
+	struct build b = { .c = c, .trace_fd = -1, .answer = BUF_INIT(LIMIT_GRPC_MESSAGE) };
 	struct daemonless *d = NULL;
 	struct err *e = NULL;
 
@@ -364,5 +378,6 @@ static struct err *run(struct cli *c, int argc, char **argv)
 	if (d)
 		cli_disconnect(c);
 	attach_free(b.attach);
+	buf_fini(&b.answer);
 	return err_first(e, d ? daemonless_stop(d) : NULL);
 }
