@@ -110,14 +110,6 @@ void llb_locate(struct arena *a, struct llb_node *n, const struct llb_source_map
 	n->locations.items[n->locations.len++] = (struct llb_location) { map, loc };
 }
 
-bool llb_node_platform(const struct llb_node *n, struct platform *ret)
-{
-	if (!n || !n->platform)
-		return false;
-	*ret = *n->platform;
-	return true;
-}
-
 /* ---- sources ---- */
 
 struct llb_node *llb_source(struct arena *a, struct str identifier)

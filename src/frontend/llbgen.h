@@ -73,8 +73,6 @@ struct llb_node *llb_alias(struct arena *a);
 void llb_alias_set(struct llb_node *alias, struct llb_out target);
 /* The graph of a finished definition, with its metadata and source map. */
 struct err *llb_import(struct arena *a, const Pb__Definition *def, struct llb_out *ret) ERR_RESULT;
-/* Platform the op asks for; false when it asks for none. */
-bool llb_node_platform(const struct llb_node *n, struct platform *ret);
 
 /* ---- what every node may carry ---- */
 void llb_cap(struct arena *a, struct llb_node *n, const char *cap);

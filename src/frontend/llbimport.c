@@ -25,19 +25,6 @@ static struct err *add_node(struct import *im, struct str bytes, struct str *ret
 	pb__op_metadata__init(&n->md);
 	n->bytes = str_dup(im->a, bytes);
 	n->digest = str_from(digest_text(&d, im->a));
-	if (op->platform) {
-		struct platform *p = ARENA_NEW(im->a, struct platform);
-
-		p->os = str_from(op->platform->os);
-		p->arch = str_from(op->platform->architecture);
-		p->variant = str_from(op->platform->variant);
-		p->os_version = str_from(op->platform->osversion);
-		p->n_os_features = op->platform->n_osfeatures;
-		p->os_features = ARENA_NEW_N(im->a, struct str, p->n_os_features);
-		for (size_t i = 0; i < p->n_os_features; i++)
-			p->os_features[i] = str_from(op->platform->osfeatures[i]);
-		n->platform = p;
-	}
 	map_put(&im->nodes, n->digest, n);
 	*ret_digest = n->digest;
 	return NULL;

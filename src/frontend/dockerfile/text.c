@@ -56,6 +56,16 @@ void strs_sort(struct strs *l)
 		qsort(l->items, l->len, sizeof(*l->items), by_bytes);
 }
 
+void strs_unique(struct strs *l)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < l->len; i++)
+		if (!n || !str_eq(l->items[n - 1], l->items[i]))
+			l->items[n++] = l->items[i];
+	l->len = n;
+}
+
 struct strs strs_clone(struct arena *a, const struct strs *l)
 {
 	struct strs c = { .len = l->len, .cap = l->len };

@@ -16,6 +16,7 @@ bool strs_has(const struct strs *l, struct str s);
 void strs_add_new(struct arena *a, struct strs *l, struct str s); /* unless it is there */
 void strs_del(struct strs *l, struct str s);
 void strs_sort(struct strs *l);
+void strs_unique(struct strs *l); /* of a sorted one */
 struct strs strs_clone(struct arena *a, const struct strs *l);
 struct str strs_join(struct arena *a, const struct strs *l, struct str sep);
 
