@@ -26,10 +26,13 @@
 #define LIMIT_DOCKERFILE (16 * MIB)
 #define LIMIT_DOCKERFILE_MEMORY (1 * GIB) /* what one may take, expanded and planned */
 #define LIMIT_PASSWD_FILE (10 * MIB)
+#define LIMIT_FILESYNC_ENTRIES 4000000 /* of one transferred tree */
+#define LIMIT_FILESYNC_METADATA (512 * MIB)
 #define LIMIT_SECRET 512000
 #define LIMIT_LLB_OPS 200000
 #define LIMIT_ERROR_TEXT (64 * KIB)
 #define LIMIT_TAR_PAX (1 * MIB)
 #define LIMIT_HTTP_BODY (16 * MIB) /* of a JSON or error answer kept in memory */
+#define LIMIT_HTTP_HEADERS (256 * KIB) /* of one answer */
 
 #endif

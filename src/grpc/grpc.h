@@ -32,6 +32,8 @@ void grpc_loop_stop(struct grpc_loop *l);
  */
 struct err *grpc_recv(struct grpc_stream *s, struct ctx *ctx, struct buf *msg,
 		      bool *ret_eof) ERR_RESULT;
+/* Would grpc_recv return at once? For receivers that have work to hand on before they sleep. */
+bool grpc_recv_ready(struct grpc_stream *s);
 /* Copies; blocks while the outbox is full. Client: EOF-like failures return the call's status. */
 struct err *grpc_send(struct grpc_stream *s, struct ctx *ctx, struct str msg) ERR_RESULT;
 /* Never blocks: goes beyond the outbox's bound. For small messages whose number is bounded

@@ -494,6 +494,12 @@ struct err *grpc_recv(struct grpc_stream *s, struct ctx *ctx, struct buf *msg, b
 	return buf_check(msg, "message");
 }
 
+bool grpc_recv_ready(struct grpc_stream *s)
+{
+	LOCKED(&s->lock);
+	return s->in_head || s->in_end || s->ended;
+}
+
 /* ---- metadata ---- */
 
 struct err *grpc_peer_md(struct grpc_stream *s, struct ctx *ctx, const struct grpc_md **ret,
