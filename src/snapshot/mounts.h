@@ -26,7 +26,7 @@ struct err *mounts_attach(const struct mounts *m, const char *target) ERR_RESULT
 struct err *mounts_open(const struct mounts *m, int *ret_mntfd) ERR_RESULT;
 
 /* A mount in a fresh private directory, undone by close. A plain bind is not mounted at
- * all: path is the source itself (read-only is then the caller's promise). */
+ * all: path is the source itself (read-only is then the caller's promise). One thread at a time. */
 struct localmount;
 struct err *localmount_open(const struct mounts *m, const char *tmp_dir,
 			    struct localmount **ret) ERR_RESULT;

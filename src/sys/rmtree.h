@@ -20,7 +20,7 @@ struct err *trash_open(const char *dir, struct trash **ret) ERR_RESULT;
 struct err *trash_put(struct trash *t, int dirfd, const char *name) ERR_RESULT;
 /* Waits until all that was put is removed. */
 void trash_flush(struct trash *t);
-/* Removes what is left, then ends. NULL is fine. */
+/* Ends after the tree it is at; what is left goes at the next open. NULL is fine. */
 void trash_close(struct trash *t);
 
 #endif

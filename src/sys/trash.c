@@ -5,6 +5,7 @@
 #include "sys/fd.h"
 #include "sys/file.h"
 #include "sys/rmtree.h"
+#include "sys/walk.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -23,12 +24,38 @@ struct trash {
 	bool busy, closing;
 };
 
+static bool closing(struct trash *t)
+{
+	LOCKED(&t->lock);
+	return t->closing;
+}
+
+/* What can't be removed is tried again with the next one, and at the next open. */
+static void empty(struct trash *t)
+{
+	struct walk_names names;
+	int fd = -1;
+	struct err *e = fd_open_dir(t->dirfd, ".", &fd);
+
+	if (!e) {
+		e = walk_read_names(fd, false, &names);
+		(void)close(fd);
+	}
+	if (e) {
+		err_free(e);
+		return;
+	}
+	for (size_t i = 0; i < names.n && !closing(t); i++)
+		err_free(rmtree(t->dirfd, names.items[i].name));
+	walk_names_fini(&names);
+}
+
 static void *trash_main(void *arg)
 {
 	struct trash *t = arg;
 
 	lock_take(&t->lock);
-	while (t->pending || !t->closing) {
+	while (!t->closing) {
 		if (!t->pending) {
 			cond_wait_uninterrupted(&t->work, &t->lock);
 			continue;
@@ -36,8 +63,7 @@ static void *trash_main(void *arg)
 		t->pending = 0;
 		t->busy = true;
 		lock_drop(&t->lock);
-		/* What can't be removed is tried again with the next one, and at the next open. */
-		err_free(rmtree_content(t->dirfd));
+		empty(t);
 		lock_take(&t->lock);
 		t->busy = false;
 		cond_broadcast(&t->idle);

@@ -1,0 +1,99 @@
+#include "base/clock.h"
+#include "snapshot/store.h"
+
+#include <signal.h>
+
+/* Nothing waits for the disk. A record says which boot made it until this thread has seen a syncfs
+ * that began after the snapshot was whole; under another boot such a record is dropped. */
+#define DELAY_NS (5 * NSEC_PER_SEC)
+
+static void sync_once(struct store *st)
+{
+	struct err *e;
+	uint64_t before;
+
+	lock_take(&st->lock);
+	st->sync_wanted = false;
+	before = st->n_made;
+	lock_drop(&st->lock);
+	e = file_sync_fs(st->dirfd);
+	lock_take(&st->lock);
+	for (struct map_entry *m = map_next(&st->snaps, NULL); m; m = map_next(&st->snaps, m)) {
+		struct snap *s = m->value;
+
+		if (s->durable || s->busy || s->made > before)
+			continue;
+		if (e) {
+			store_want_sync_locked(st);
+			break;
+		}
+		s->durable = true;
+		store_put_locked(st, s);
+	}
+	lock_drop(&st->lock);
+	err_free(e);
+	err_free(store_flush(st));
+}
+
+static void *syncer_main(void *arg)
+{
+	struct store *st = arg;
+
+	lock_take(&st->lock);
+	while (!st->closing) {
+		int64_t until = clock_now() + DELAY_NS;
+		bool timeout = false;
+
+		if (!st->sync_wanted) {
+			cond_wait_uninterrupted(&st->sync_cond, &st->lock);
+			continue;
+		}
+		while (!st->closing && !timeout)
+			err_free(cond_wait_until(&st->sync_cond, &st->lock, st->idle, until,
+						 &timeout));
+		if (st->closing)
+			break;
+		lock_drop(&st->lock);
+		sync_once(st);
+		lock_take(&st->lock);
+	}
+	lock_drop(&st->lock);
+	return NULL;
+}
+
+void store_want_sync_locked(struct store *st)
+{
+	lock_assert_held(&st->lock);
+	if (st->sync_wanted)
+		return;
+	st->sync_wanted = true;
+	cond_signal(&st->sync_cond);
+}
+
+struct err *store_start_syncer(struct store *st)
+{
+	sigset_t all, old;
+	int errnum;
+
+	st->idle = ctx_new_root(NULL);
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	errnum = pthread_create(&st->syncer, NULL, syncer_main, st);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (errnum)
+		return err_errno(errnum, "pthread_create");
+	st->has_syncer = true;
+	return NULL;
+}
+
+void store_stop_syncer(struct store *st)
+{
+	if (st->has_syncer) {
+		lock_take(&st->lock);
+		st->closing = true;
+		cond_signal(&st->sync_cond);
+		lock_drop(&st->lock);
+		(void)pthread_join(st->syncer, NULL);
+	}
+	ctx_unref(st->idle);
+}
