@@ -1,0 +1,70 @@
+/* Between the files of this folder. */
+#ifndef EXEC_IMPL_H
+#define EXEC_IMPL_H
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "exec/net.h"
+#include "exec/resolvconf.h"
+#include "exec/runc.h"
+#include "exec/runtime.h"
+#include "exec/spec.h"
+#include "exec/stubs.h"
+
+#include <pthread.h>
+
+/* What a container leaves is removed by one thread, so that the step doesn't wait for it. */
+struct janitor {
+	struct lock lock;
+	struct cond work;
+	struct list jobs;
+	bool closing;
+	pthread_t thread;
+	const struct runc *runc;
+	int dirfd; /* the bundles' */
+};
+struct err *janitor_start(struct janitor *j, const struct runc *r, const char *dir) ERR_RESULT;
+/* Of a container whose mounts are off and whose processes are gone. */
+void janitor_put(struct janitor *j, const char *id, const char *cgroup);
+void janitor_stop(struct janitor *j); /* does what is left first */
+
+struct executor {
+	struct arena arena; /* the configuration; nothing is added after open */
+	struct task_pool *pool;
+	const char *root, *bundles, *cgroup_parent, *apparmor;
+	struct runc runc;
+	struct resolvconf_opts dns;
+	struct net *net;
+	struct janitor janitor;
+	const char *otel_socket;
+	bool seccomp, cgroups, cgroup_ns, rootless, host_pid;
+};
+
+/* All that a container is made of; freed with bundle_release. One thread at a time. */
+struct bundle {
+	struct executor *e;
+	const struct exec_spec *spec;
+	struct arena arena;
+	const char *id, *dir, *cgroup, *rootfs;
+	int rootfd;
+	const char **mounted; /* places in dir, in the order they were mounted */
+	size_t n_mounted;
+	struct spec_mount *mounts;
+	size_t n_mounts;
+	struct stubs stubs;
+	struct exec_user user;
+	struct net_lease net;
+};
+/* Everything up to a config.json that the runtime can run. Undoes itself on failure. */
+struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
+			struct bundle *ret) ERR_RESULT;
+/* The container's processes must be gone. Stubs are removed, mounts taken off; the rest goes in
+ * the background. */
+void bundle_release(struct bundle *b);
+void bundle_spec_in(const struct bundle *b, struct spec_in *ret);
+struct err *exec_check_process(const struct exec_process *p) ERR_RESULT;
+
+/* Kills and removes what a daemon that was killed left below the executor's directory. */
+struct err *leftovers_remove(struct executor *e, struct ctx *ctx) ERR_RESULT;
+
+#endif

@@ -1,0 +1,187 @@
+#include "exec/exec_impl.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "exec/seccomp.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+
+/* ---- opening ---- */
+
+static const char *dup_cstr(struct arena *a, const char *s)
+{
+	return s && s[0] ? arena_strdup(a, s) : NULL;
+}
+
+static const char *const *dup_list(struct arena *a, const char *const *v, size_t n)
+{
+	const char **out = ARENA_NEW_N(a, const char *, n + 1);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = arena_strdup(a, v[i]);
+	return out;
+}
+
+static struct err *find_runtime(const char *wanted, struct arena *a, const char **ret)
+{
+	static const char *const usual[] = { "buildkit-runc", "runc" };
+
+	if (wanted && wanted[0]) {
+		if (proc_find(wanted, a, ret))
+			return NULL;
+		return err_new(ERR_NOT_FOUND, "failed to find %s binary", wanted);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+		if (proc_find(usual[i], a, ret))
+			return NULL;
+	return err_new(ERR_NOT_FOUND, "failed to find runc binary");
+}
+
+static void take_config(struct executor *e, const struct executor_config *c)
+{
+	struct arena *a = &e->arena;
+
+	e->root = arena_strdup(a, c->root);
+	e->bundles = arena_printf(a, "%s/bundles", c->root);
+	e->runc.state = arena_printf(a, "%s/state", c->root);
+	e->cgroup_parent = dup_cstr(a, c->cgroup_parent);
+	e->apparmor = dup_cstr(a, c->apparmor_profile);
+	e->otel_socket = dup_cstr(a, c->otel_socket);
+	e->dns = (struct resolvconf_opts) {
+		.nameservers = dup_list(a, c->dns_nameservers, c->n_dns_nameservers),
+		.n_nameservers = c->n_dns_nameservers,
+		.options = dup_list(a, c->dns_options, c->n_dns_options),
+		.n_options = c->n_dns_options,
+		.search = dup_list(a, c->dns_search, c->n_dns_search),
+		.n_search = c->n_dns_search,
+	};
+	e->rootless = c->rootless;
+	e->host_pid = c->no_process_sandbox;
+	e->seccomp = seccomp_supported();
+	e->cgroups = !c->rootless && cgroup_mode() != CGROUP_NONE;
+	e->cgroup_ns = cgroup_mode() == CGROUP_V2;
+}
+
+static struct err *open_net(struct executor *e, const struct executor_config *c, struct ctx *ctx)
+{
+	struct net_config n = {
+		.dir = arena_printf(&e->arena, "%s/net", c->root),
+		.mode = c->net_mode,
+		.cni_config = c->cni_config,
+		.cni_bin_dir = c->cni_bin_dir,
+		.pool_size = c->cni_pool_size,
+		.bridge_name = c->bridge_name,
+		.bridge_subnet = c->bridge_subnet,
+		.rootless = c->rootless,
+	};
+
+	TRY(file_mkdirs(AT_FDCWD, n.dir, 0700));
+	return net_open(&n, ctx, &e->net);
+}
+
+static struct err *open_all(struct executor *e, const struct executor_config *c, struct ctx *ctx)
+{
+	if (c->no_process_sandbox && !c->rootless)
+		return err_new(ERR_INVALID_ARGUMENT,
+			       "can't enable NoProcessSandbox without Rootless");
+	TRY(find_runtime(c->runtime, &e->arena, &e->runc.program));
+	TRY(file_mkdirs(AT_FDCWD, e->root, 0711));
+	TRY(file_mkdirs(AT_FDCWD, e->bundles, 0711));
+	TRY(file_mkdirs(AT_FDCWD, e->runc.state, 0700));
+	TRY(leftovers_remove(e, ctx));
+	TRY(open_net(e, c, ctx));
+	return janitor_start(&e->janitor, &e->runc, e->bundles);
+}
+
+struct err *executor_open(const struct executor_config *cfg, struct ctx *ctx, struct executor **ret)
+{
+	struct executor *e = NEW(struct executor);
+	struct err *err;
+
+	e->pool = ctx_pool(ctx);
+	take_config(e, cfg);
+	err = open_all(e, cfg, ctx);
+	if (err) {
+		net_close(e->net);
+		arena_fini(&e->arena);
+		free(e);
+		return err;
+	}
+	*ret = e;
+	return NULL;
+}
+
+void executor_close(struct executor *e)
+{
+	if (!e)
+		return;
+	janitor_stop(&e->janitor);
+	net_close(e->net);
+	arena_fini(&e->arena);
+	free(e);
+}
+
+const char *executor_net_label(const struct executor *e)
+{
+	return net_label(e->net);
+}
+
+/* ---- running ---- */
+
+static bool is_valid_exit(const struct exec_spec *s, int code)
+{
+	if (!s->valid_exit_codes)
+		return code == 0;
+	for (size_t i = 0; i < s->n_valid_exit_codes; i++)
+		if (s->valid_exit_codes[i] == code)
+			return true;
+	return false;
+}
+
+/* "exit code: N", with the number for clients as the JSON of gatewayapi.ExitMessage. */
+static struct err *exit_error(int code, bool out_of_memory)
+{
+	SCOPED_BUF(json, 256);
+	struct err *e;
+
+	if (out_of_memory)
+		e = err_new(ERR_UNKNOWN, "exit code: %d: cannot allocate memory", code);
+	else
+		e = err_new(ERR_UNKNOWN, "exit code: %d", code);
+	buf_addf(&json, "{\"Code\":%d}", code);
+	err_add_detail(e, "github.com/moby/buildkit/gatewayapi.ExitMessage+json", buf_str(&json));
+	return e;
+}
+
+static struct err *run_bundle(struct bundle *b, struct ctx *ctx, const struct exec_io *io,
+			      int *ret_exit)
+{
+	const struct runc_job j = {
+		.id = b->id,
+		.bundle = b->dir,
+		.cgroup = b->cgroup,
+		.pid_file = arena_printf(&b->arena, "%s/pid", b->dir),
+		.io = io,
+	};
+	struct proc_status st;
+
+	TRY(runc_run(&b->e->runc, ctx, &j, &st));
+	*ret_exit = st.code;
+	if (is_valid_exit(b->spec, st.code))
+		return NULL;
+	return exit_error(st.code, b->cgroup[0] && cgroup_oom_kills(b->cgroup) > 0);
+}
+
+struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
+			 const struct exec_io *io, int *ret_exit)
+{
+	struct bundle b;
+	struct err *err;
+
+	TRY(exec_check_process(&spec->process));
+	TRY(ctx_err(ctx));
+	TRY(bundle_make(e, ctx, spec, &b));
+	err = run_bundle(&b, ctx, io, ret_exit);
+	bundle_release(&b);
+	return err;
+}

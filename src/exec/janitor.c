@@ -1,0 +1,88 @@
+#include "exec/exec_impl.h"
+
+#include "base/mem.h"
+#include "sys/fd.h"
+#include "sys/rmtree.h"
+
+#include <signal.h>
+
+struct janitor_job {
+	struct list link;
+	char *id, *cgroup;
+};
+
+static void do_job(struct janitor *j, struct janitor_job *job)
+{
+	runc_forget(j->runc, NULL, job->id, job->cgroup);
+	err_free(rmtree(j->dirfd, job->id));
+	free(job->id);
+	free(job->cgroup);
+	free(job);
+}
+
+static void *janitor_main(void *arg)
+{
+	struct janitor *j = arg;
+
+	lock_take(&j->lock);
+	for (;;) {
+		struct list *l = list_pop(&j->jobs);
+
+		if (l) {
+			lock_drop(&j->lock);
+			do_job(j, list_entry(l, struct janitor_job, link));
+			lock_take(&j->lock);
+		} else if (j->closing) {
+			break;
+		} else {
+			cond_wait_uninterrupted(&j->work, &j->lock);
+		}
+	}
+	lock_drop(&j->lock);
+	return NULL;
+}
+
+struct err *janitor_start(struct janitor *j, const struct runc *r, const char *dir)
+{
+	sigset_t all, old;
+	int errnum;
+
+	j->runc = r;
+	TRY(fd_open_dir(AT_FDCWD, dir, &j->dirfd));
+	list_init(&j->jobs);
+	lock_init(&j->lock, LOCK_EXEC);
+	cond_init(&j->work);
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	errnum = pthread_create(&j->thread, NULL, janitor_main, j);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!errnum)
+		return NULL;
+	cond_fini(&j->work);
+	lock_fini(&j->lock);
+	(void)close(j->dirfd);
+	return err_errno(errnum, "pthread_create");
+}
+
+void janitor_put(struct janitor *j, const char *id, const char *cgroup)
+{
+	struct janitor_job *job = NEW(struct janitor_job);
+
+	job->id = mem_strdup(id);
+	job->cgroup = mem_strdup(cgroup);
+	LOCKED(&j->lock);
+	list_add_tail(&j->jobs, &job->link);
+	cond_signal(&j->work);
+}
+
+void janitor_stop(struct janitor *j)
+{
+	lock_take(&j->lock);
+	j->closing = true;
+	cond_signal(&j->work);
+	lock_drop(&j->lock);
+	(void)pthread_join(j->thread, NULL);
+	cond_fini(&j->work);
+	lock_fini(&j->lock);
+	(void)close(j->dirfd);
+}

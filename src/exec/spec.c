@@ -1,0 +1,391 @@
+#include "exec/spec.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "exec/devices.h"
+#include "exec/seccomp.h"
+#include "sys/cap.h"
+
+#include <ctype.h>
+
+/* A version that runc and crun of any age take. */
+#define OCI_VERSION "1.0.2"
+
+static const char *const default_caps[] = {
+	"CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FSETID",     "CAP_FOWNER",           "CAP_MKNOD",
+	"CAP_NET_RAW", "CAP_SETGID",       "CAP_SETUID",     "CAP_SETFCAP",          "CAP_SETPCAP",
+	"CAP_KILL",    "CAP_AUDIT_WRITE",  "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE",
+};
+
+static const char *const masked_paths[] = {
+	"/proc/acpi",
+	"/proc/asound",
+	"/proc/interrupts",
+	"/proc/kcore",
+	"/proc/keys",
+	"/proc/latency_stats",
+	"/proc/timer_list",
+	"/proc/timer_stats",
+	"/proc/sched_debug",
+	"/sys/firmware",
+	"/sys/devices/virtual/powercap",
+	"/proc/scsi",
+};
+
+static const char *const readonly_paths[] = {
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+};
+
+static void write_strs(struct json_out *j, struct str key, const char *const *s, size_t n)
+{
+	json_key(j, key);
+	json_arr_begin(j);
+	for (size_t i = 0; i < n && s[i]; i++)
+		json_str(j, str_from(s[i]));
+	json_arr_end(j);
+}
+
+/* All we have ourselves: a runtime refuses what it can't give. */
+static void write_own_caps(struct json_out *j, struct str key)
+{
+	uint64_t caps = cap_bounding() & cap_effective();
+
+	json_key(j, key);
+	json_arr_begin(j);
+	for (unsigned i = 0; i < CAP_COUNT; i++)
+		if ((caps & CAP_BIT(i)) && cap_name(i))
+			json_str(j, str_from(cap_name(i)));
+	json_arr_end(j);
+}
+
+static void write_caps(struct json_out *j, bool insecure)
+{
+	static const char *const sets[] = { "bounding", "effective", "permitted", "inheritable",
+					    "ambient" };
+	size_t n = insecure ? 5 : 3;
+
+	json_key(j, STR("capabilities"));
+	json_obj_begin(j);
+	for (size_t i = 0; i < n; i++) {
+		if (insecure)
+			write_own_caps(j, str_from(sets[i]));
+		else
+			write_strs(j, str_from(sets[i]), default_caps, ARRAY_SIZE(default_caps));
+	}
+	json_obj_end(j);
+}
+
+static void write_user(struct json_out *j, const struct exec_user *u)
+{
+	json_key(j, STR("user"));
+	json_obj_begin(j);
+	json_kint(j, "uid", u->uid);
+	json_kint(j, "gid", u->gid);
+	/* The primary group is one of them, as login programs set it. */
+	json_key(j, STR("additionalGids"));
+	json_arr_begin(j);
+	json_int(j, u->gid);
+	for (size_t i = 0; i < u->n_groups; i++)
+		if (u->groups[i] != u->gid)
+			json_int(j, u->groups[i]);
+	json_arr_end(j);
+	json_obj_end(j);
+}
+
+static void write_rlimits(struct json_out *j, const struct exec_spec *x)
+{
+	if (!x->n_ulimits)
+		return;
+	json_key(j, STR("rlimits"));
+	json_arr_begin(j);
+	for (size_t i = 0; i < x->n_ulimits; i++) {
+		const struct exec_ulimit *l = &x->ulimits[i];
+		SCOPED_BUF(name, 64);
+
+		buf_add_cstr(&name, "RLIMIT_");
+		for (size_t k = 0; k < l->name.len; k++)
+			buf_add_char(&name, (char)toupper((unsigned char)l->name.ptr[k]));
+		json_obj_begin(j);
+		json_kstr(j, "type", buf_str(&name));
+		/* -1 is no limit: the largest unsigned number. */
+		json_key(j, STR("hard"));
+		json_uint(j, (uint64_t)l->hard);
+		json_key(j, STR("soft"));
+		json_uint(j, (uint64_t)l->soft);
+		json_obj_end(j);
+	}
+	json_arr_end(j);
+}
+
+static void write_process(struct json_out *j, const struct spec_in *in,
+			  const struct exec_process *p)
+{
+	json_obj_begin(j);
+	if (p->tty)
+		json_kbool(j, "terminal", true);
+	write_user(j, in->user);
+	json_key(j, STR("args"));
+	json_arr_begin(j);
+	for (size_t i = 0; i < p->n_args; i++)
+		json_str(j, p->args[i]);
+	json_arr_end(j);
+	json_key(j, STR("env"));
+	json_arr_begin(j);
+	for (size_t i = 0; i < p->n_env; i++)
+		json_str(j, p->env[i]);
+	json_arr_end(j);
+	json_kstr(j, "cwd", p->cwd.len ? p->cwd : STR("/"));
+	write_caps(j, in->exec->insecure);
+	write_rlimits(j, in->exec);
+	if (in->apparmor.len && !in->exec->insecure)
+		json_kstr(j, "apparmorProfile", in->apparmor);
+	json_obj_end(j);
+}
+
+void spec_bind_options(struct spec_mount *m, bool readonly, bool nosuid, bool nodev, bool noexec)
+{
+	size_t n = 0;
+
+	m->options[n++] = "rbind";
+	m->options[n++] = readonly ? "ro" : "rw";
+	if (nosuid)
+		m->options[n++] = "nosuid";
+	if (nodev)
+		m->options[n++] = "nodev";
+	if (noexec)
+		m->options[n++] = "noexec";
+	m->options[n] = NULL;
+	m->type = STR("bind");
+}
+
+static void write_mount(struct json_out *j, const struct spec_mount *m)
+{
+	json_obj_begin(j);
+	json_kstr(j, "destination", m->dest);
+	json_kstr(j, "type", m->type);
+	json_kstr(j, "source", m->source);
+	write_strs(j, STR("options"), m->options, ARRAY_SIZE(m->options));
+	json_obj_end(j);
+}
+
+/* A later one at the same place takes the earlier one's turn. */
+static void put_mount(struct spec_mount *v, size_t *n, const struct spec_mount *m)
+{
+	for (size_t i = 0; i < *n; i++) {
+		if (str_eq(v[i].dest, m->dest)) {
+			v[i] = *m;
+			return;
+		}
+	}
+	v[(*n)++] = *m;
+}
+
+static void write_mounts(struct json_out *j, const struct spec_in *in)
+{
+	const char *sys = in->exec->insecure ? "rw" : "ro";
+	const struct spec_mount builtin[] = {
+		{ STR("/proc"), STR("proc"), STR("proc"), { "nosuid", "noexec", "nodev" } },
+		{ STR("/dev"),
+		  STR("tmpfs"),
+		  STR("tmpfs"),
+		  { "nosuid", "strictatime", "mode=755", "size=65536k" } },
+		{ STR("/dev/pts"),
+		  STR("devpts"),
+		  STR("devpts"),
+		  { "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
+		    in->rootless ? NULL : "gid=5" } },
+		{ STR("/dev/shm"),
+		  STR("tmpfs"),
+		  STR("shm"),
+		  { "nosuid", "noexec", "nodev", "mode=1777", "size=65536k" } },
+		{ STR("/dev/mqueue"),
+		  STR("mqueue"),
+		  STR("mqueue"),
+		  { "nosuid", "noexec", "nodev" } },
+		{ STR("/sys"), STR("sysfs"), STR("sysfs"), { "nosuid", "noexec", "nodev", sys } },
+		{ STR("/sys/fs/cgroup"),
+		  STR("cgroup"),
+		  STR("cgroup"),
+		  { sys, "nosuid", "noexec", "nodev" } },
+	};
+	struct spec_mount *v = mem_calloc(ARRAY_SIZE(builtin) + in->n_mounts, sizeof(*v));
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(builtin); i++)
+		put_mount(v, &n, &builtin[i]);
+	if (in->host_pid) {
+		const struct spec_mount proc = {
+			STR("/proc"), STR("bind"), STR("/proc"), { "rbind" }
+		};
+
+		put_mount(v, &n, &proc);
+	}
+	for (size_t i = 0; i < in->n_mounts; i++)
+		put_mount(v, &n, &in->mounts[i]);
+	json_key(j, STR("mounts"));
+	json_arr_begin(j);
+	for (size_t i = 0; i < n; i++)
+		write_mount(j, &v[i]);
+	json_arr_end(j);
+	free(v);
+}
+
+static void write_memory(struct json_out *j, const struct exec_spec *x)
+{
+	if (!x->memory && !x->memory_swap)
+		return;
+	json_key(j, STR("memory"));
+	json_obj_begin(j);
+	if (x->memory)
+		json_kint(j, "limit", x->memory);
+	if (x->memory_swap)
+		json_kint(j, "swap", x->memory_swap);
+	json_obj_end(j);
+}
+
+static void write_cpu(struct json_out *j, const struct exec_spec *x)
+{
+	if (!x->cpu_shares && !x->cpu_quota && !x->cpu_period && !x->cpuset_cpus.len &&
+	    !x->cpuset_mems.len)
+		return;
+	json_key(j, STR("cpu"));
+	json_obj_begin(j);
+	if (x->cpu_shares) {
+		json_key(j, STR("shares"));
+		json_uint(j, x->cpu_shares);
+	}
+	if (x->cpu_quota)
+		json_kint(j, "quota", x->cpu_quota);
+	if (x->cpu_period) {
+		json_key(j, STR("period"));
+		json_uint(j, x->cpu_period);
+	}
+	if (x->cpuset_cpus.len)
+		json_kstr(j, "cpus", x->cpuset_cpus);
+	if (x->cpuset_mems.len)
+		json_kstr(j, "mems", x->cpuset_mems);
+	json_obj_end(j);
+}
+
+static void write_device_rule(struct json_out *j, bool allow, const char *type)
+{
+	json_obj_begin(j);
+	json_kbool(j, "allow", allow);
+	if (type)
+		json_kstr(j, "type", str_from(type));
+	json_kstr(j, "access", STR("rwm"));
+	json_obj_end(j);
+}
+
+static void write_resources(struct json_out *j, const struct spec_in *in)
+{
+	json_key(j, STR("resources"));
+	json_obj_begin(j);
+	json_key(j, STR("devices"));
+	json_arr_begin(j);
+	if (in->exec->insecure) {
+		write_device_rule(j, true, "c");
+		write_device_rule(j, true, "b");
+	} else {
+		write_device_rule(j, false, NULL);
+	}
+	json_arr_end(j);
+	write_memory(j, in->exec);
+	write_cpu(j, in->exec);
+	json_obj_end(j);
+}
+
+static void write_namespace(struct json_out *j, const char *type, struct str path)
+{
+	json_obj_begin(j);
+	json_kstr(j, "type", str_from(type));
+	if (path.len)
+		json_kstr(j, "path", path);
+	json_obj_end(j);
+}
+
+static void write_namespaces(struct json_out *j, const struct spec_in *in)
+{
+	json_key(j, STR("namespaces"));
+	json_arr_begin(j);
+	if (!in->host_pid)
+		write_namespace(j, "pid", STR_NONE);
+	write_namespace(j, "ipc", STR_NONE);
+	write_namespace(j, "uts", STR_NONE);
+	write_namespace(j, "mount", STR_NONE);
+	if (in->new_netns || in->netns.len)
+		write_namespace(j, "network", in->netns);
+	if (in->cgroup_ns)
+		write_namespace(j, "cgroup", STR_NONE);
+	json_arr_end(j);
+}
+
+/* With the host's /proc nothing in it can be mounted over. */
+static void write_paths(struct json_out *j, struct str key, const char *const *paths, size_t n,
+			bool no_proc)
+{
+	json_key(j, key);
+	json_arr_begin(j);
+	for (size_t i = 0; i < n; i++)
+		if (!no_proc || !str_has_prefix(str_from(paths[i]), STR("/proc/")))
+			json_str(j, str_from(paths[i]));
+	json_arr_end(j);
+}
+
+static void write_linux(struct json_out *j, const struct spec_in *in)
+{
+	bool insecure = in->exec->insecure;
+
+	json_key(j, STR("linux"));
+	json_obj_begin(j);
+	if (!in->rootless)
+		write_resources(j, in);
+	if (in->cgroup.len)
+		json_kstr(j, "cgroupsPath", in->cgroup);
+	write_namespaces(j, in);
+	if (insecure) {
+		if (!in->rootless)
+			devices_write(j);
+		json_obj_end(j);
+		return;
+	}
+	if (in->seccomp) {
+		json_key(j, STR("seccomp"));
+		seccomp_write(j);
+	}
+	write_paths(j, STR("maskedPaths"), masked_paths, ARRAY_SIZE(masked_paths), in->host_pid);
+	write_paths(j, STR("readonlyPaths"), readonly_paths, ARRAY_SIZE(readonly_paths),
+		    in->host_pid);
+	json_obj_end(j);
+}
+
+void spec_write(const struct spec_in *in, struct buf *out)
+{
+	struct json_out j;
+
+	json_out_init(&j, out, NULL);
+	json_obj_begin(&j);
+	json_kstr(&j, "ociVersion", STR(OCI_VERSION));
+	json_key(&j, STR("process"));
+	write_process(&j, in, &in->exec->process);
+	json_key(&j, STR("root"));
+	json_obj_begin(&j);
+	json_kstr(&j, "path", in->root);
+	if (in->exec->root_readonly)
+		json_kbool(&j, "readonly", true);
+	json_obj_end(&j);
+	json_kstr(&j, "hostname",
+		  in->exec->hostname.len ? in->exec->hostname : STR("buildkitsandbox"));
+	write_mounts(&j, in);
+	write_linux(&j, in);
+	json_obj_end(&j);
+}
+
+void spec_write_process(const struct spec_in *in, const struct exec_process *p, struct buf *out)
+{
+	struct json_out j;
+
+	json_out_init(&j, out, NULL);
+	write_process(&j, in, p);
+}

@@ -1,0 +1,20 @@
+/* Who a process runs as: "user", "uid", "user:group", "uid:gid" or "" (root), looked up in the
+ * /etc/passwd and /etc/group of a root directory. */
+#ifndef EXEC_USERS_H
+#define EXEC_USERS_H
+
+#include "base/arena.h"
+#include "base/err.h"
+
+struct exec_user {
+	uint32_t uid, gid;
+	uint32_t *groups; /* supplementary; in the arena */
+	size_t n_groups;
+};
+
+/* `unable to find user X: no matching entries in passwd file` (UNKNOWN); RESOURCE_EXHAUSTED for a
+ * file over LIMIT_PASSWD_FILE. "uid:gid" reads no file. */
+struct err *users_lookup(int rootfd, struct str user, struct arena *a,
+			 struct exec_user *ret) ERR_RESULT;
+
+#endif
