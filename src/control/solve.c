@@ -248,6 +248,9 @@ struct err *control_solve(struct ctx *ctx, struct grpc_stream *s, void *arg)
 
 	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__solve_request__descriptor, &req));
 	e = run(c, ctx, &a, req, &response);
+	/* What was built is found again even if we are killed right after the answer. */
+	if (!e)
+		e = cache_flush(c->worker->cache, false);
 	control_schedule_gc(c);
 	if (!e)
 		e = reply(ctx, s, &response);

@@ -7,6 +7,7 @@
 #include "daemon/worker.h"
 #include "kv/kv.h"
 #include "net/listen.h"
+#include "registry/httpc.h"
 #include "sys/file.h"
 #include "sys/notify.h"
 #include "sys/proc.h"
@@ -32,6 +33,7 @@ struct daemon {
 	struct grpc_server *server;
 	struct kv *kv;
 	struct registry *registry;
+	struct httpc *http; /* of the http source */
 	struct session_manager *sessions;
 	struct oci_worker worker;
 	struct result_ops results;
@@ -213,7 +215,8 @@ static struct err *open_all(struct daemon *d)
 	TRY(registry_new(cfg->registries, cfg->n_registries, (int)cfg->max_registry_concurrency,
 			 arena_printf(&a, "buildkit/%s", buildkit_version), &d->registry));
 	d->sessions = session_manager_new(d->loop);
-	TRY(oci_worker_open(cfg, d->ctx, d->kv, d->sessions, d->registry, &d->worker));
+	d->http = httpc_new(arena_printf(&a, "buildkit/%s", buildkit_version));
+	TRY(oci_worker_open(cfg, d->ctx, d->kv, d->sessions, d->registry, d->http, &d->worker));
 	op_result_ops_init(&d->results, &d->worker.worker);
 	sc = (struct solver_config) {
 		.kv = d->kv,
@@ -240,6 +243,7 @@ static void close_all(struct daemon *d)
 	oci_worker_close(&d->worker);
 	if (d->sessions)
 		session_manager_free(d->sessions);
+	httpc_free(d->http);
 	if (d->registry)
 		registry_free(d->registry);
 	if (d->kv) {

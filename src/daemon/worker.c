@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "cache/cachemount.h"
 #include "exec/runtime.h"
+#include "source/git.h"
+#include "source/http.h"
 #include "source/image.h"
 #include "source/local.h"
 #include "sys/file.h"
@@ -181,10 +183,10 @@ static void make_labels(const struct config *cfg, struct oci_worker *w, const ch
 }
 
 static struct err *add_sources(struct oci_worker *w, struct session_manager *sessions,
-			       struct registry *registry)
+			       struct registry *registry, struct httpc *client)
 {
 	char *state = arena_printf(&w->arena, "%s/local", w->dir);
-	struct source *image, *local;
+	struct source *image, *local, *http;
 
 	w->sources = source_table_new();
 	image = image_source_new(w->cache, registry, sessions);
@@ -192,12 +194,16 @@ static struct err *add_sources(struct oci_worker *w, struct session_manager *ses
 	source_table_add(w->sources, "oci-layout", image, false);
 	TRY(local_source_new(w->cache, sessions, state, w->tmp_dir, &local));
 	source_table_add(w->sources, "local", local, true);
+	source_table_add(w->sources, "git", git_source_new(w->cache, sessions, w->tmp_dir), true);
+	http = http_source_new(w->cache, sessions, client, w->tmp_dir);
+	source_table_add(w->sources, "http", http, true);
+	source_table_add(w->sources, "https", http, false);
 	return NULL;
 }
 
 struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv *kv,
 			    struct session_manager *sessions, struct registry *registry,
-			    struct oci_worker *w)
+			    struct httpc *client, struct oci_worker *w)
 {
 	const char *snapshotter;
 	char *content_dir, *snapshot_dir;
@@ -222,7 +228,7 @@ struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv
 	TRYW(open_executor(cfg, ctx, w), "failed to open executor");
 	TRY(find_platforms(cfg, w));
 	make_labels(cfg, w, snapshotter);
-	TRY(add_sources(w, sessions, registry));
+	TRY(add_sources(w, sessions, registry, client));
 	sem_init(&w->parallelism, (size_t)MAX(cfg->oci.max_parallelism, INT64_C(0)));
 	w->worker = (struct worker) {
 		.id = w->id,

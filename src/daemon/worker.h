@@ -6,6 +6,7 @@
 #include "daemon/config.h"
 
 struct kv;
+struct httpc;
 
 struct oci_worker {
 	char *dir, *id, *tmp_dir, *secrets_dir;
@@ -26,7 +27,7 @@ struct oci_worker {
 
 struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv *kv,
 			    struct session_manager *sessions, struct registry *registry,
-			    struct oci_worker *ret) ERR_RESULT;
+			    struct httpc *client, struct oci_worker *ret) ERR_RESULT;
 /* Also of one that opened half; zeroed memory is fine. */
 void oci_worker_close(struct oci_worker *w);
 
