@@ -44,11 +44,14 @@ struct err *entitlement_parse(struct str name, enum entitlement *ret) ERR_RESULT
 
 /* ---- loading ---- */
 
-/* May change a source: *ret_identifier and attrs (in the arena), *ret_changed. An error refuses
- * it. Called on the loading thread; may block. */
+/* May change a source (identifier and attrs, in the arena) and says so. An error refuses it. Called
+ * on the loading thread; may block. A loaded graph keeps arg for definitions that are loaded
+ * inside its operations, possibly for longer than the build: counted by ref and unref. */
 struct op_source_policy {
 	struct err *(*evaluate)(void *arg, struct ctx *ctx, struct arena *a, Pb__SourceOp *source,
 				const struct platform *platform, bool *ret_changed);
+	void (*ref)(void *arg);
+	void (*unref)(void *arg);
 	void *arg;
 };
 struct op_load_opts {
@@ -76,6 +79,7 @@ const char *op_source_pin(const struct op *op);
 /* What a failed exec or file operation leaves, for containers on the failed state. */
 struct op_failure {
 	struct failure base;
+	const struct worker *worker;
 	struct result **inputs; /* of the vertex; NULL entries are possible */
 	size_t n_inputs;
 	struct result **mounts; /* of an exec, by mount number: state at the failure */

@@ -1,0 +1,23 @@
+/* Inside of the file operation: its state. */
+#ifndef OP_FILE_OP_H
+#define OP_FILE_OP_H
+
+#include "op/file.h"
+
+struct file_op {
+	struct op_base base;
+	const Pb__FileOp *pb;
+	struct digest digest;
+	/* Number of the action that makes output i. */
+	size_t *outputs;
+	size_t n_outputs;
+};
+
+/* Digest and deps of the inputs. */
+void file_op_make_key(struct file_op *o);
+
+/* Runs the actions that the outputs need; fills out. *ret_action is the one that failed. */
+struct err *file_op_solve(struct file_op *o, const struct op_env *env, struct result *const *inputs,
+			  struct op_outputs *out, int64_t *ret_action);
+
+#endif

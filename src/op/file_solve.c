@@ -1,0 +1,299 @@
+/* Runs the actions. A result that goes only into the next action stays a mutable layer, mounted
+ * once for the whole chain; one that is used twice or is an output is committed. */
+#include "op/file_op.h"
+#include "op/tree.h"
+
+struct state {
+	size_t n_uses; /* as an input or as an output */
+	bool running, done;
+	/* Either a layer being written ... */
+	struct cache_mut *mut;
+	struct localmount *mount;
+	/* ... or a committed one (NULL: scratch), and its tree once it was read. */
+	bool committed;
+	struct cache_ref *ref;
+	struct tree *tree;
+};
+
+struct solving {
+	struct file_op *o;
+	const struct op_env *env;
+	struct worker *worker;
+	struct arena arena;
+	size_t n_inputs, n_states;
+	struct state *states; /* of inputs, then of actions */
+	int64_t failed;
+};
+
+static void state_fini(struct state *s)
+{
+	localmount_close(s->mount);
+	cache_mut_release(s->mut);
+	tree_close(s->tree);
+	cache_ref_release(s->ref);
+}
+
+/* ---- who needs what ---- */
+
+static const Pb__ChownOpt *owner_of(const Pb__FileAction *a)
+{
+	switch (a->action_case) {
+	case PB__FILE_ACTION__ACTION_COPY:
+		return a->copy->owner;
+	case PB__FILE_ACTION__ACTION_MKFILE:
+		return a->mkfile->owner;
+	case PB__FILE_ACTION__ACTION_MKDIR:
+		return a->mkdir->owner;
+	case PB__FILE_ACTION__ACTION_SYMLINK:
+		return a->symlink->owner;
+	default:
+		return NULL;
+	}
+}
+
+/* All that action i reads; the base first. At most four. */
+static size_t needs(const Pb__FileAction *a, int64_t out[4])
+{
+	const Pb__ChownOpt *c = owner_of(a);
+	int64_t i;
+	size_t n = 0;
+
+	if (a->input >= 0)
+		out[n++] = a->input;
+	if (a->secondaryinput >= 0 && a->action_case == PB__FILE_ACTION__ACTION_COPY)
+		out[n++] = a->secondaryinput;
+	/* Names are looked up in the base before it changes: no use of its own. */
+	if (c && file_owner_input(c->user, &i) && i >= 0 && i != a->input)
+		out[n++] = i;
+	if (c && file_owner_input(c->group, &i) && i >= 0 && i != a->input)
+		out[n++] = i;
+	return n;
+}
+
+static void count_uses(struct solving *s)
+{
+	const Pb__FileOp *f = s->o->pb;
+	int64_t in[4];
+
+	for (size_t i = 0; i < f->n_actions; i++) {
+		size_t n = needs(f->actions[i], in);
+
+		for (size_t k = 0; k < n; k++)
+			s->states[in[k]].n_uses++;
+		if (f->actions[i]->output != -1)
+			s->states[s->n_inputs + i].n_uses++;
+	}
+}
+
+/* ---- states ---- */
+
+static struct err *commit(struct solving *s, struct state *st)
+{
+	if (st->committed)
+		return NULL;
+	localmount_close(st->mount);
+	st->mount = NULL;
+	TRY(cache_mut_commit(TAKE_PTR(st->mut), s->env->ctx, &st->ref));
+	st->committed = true;
+	return NULL;
+}
+
+/* The tree of a state, to read. -1: nothing is there. */
+static struct err *read_fd(struct solving *s, int64_t i, int *ret)
+{
+	struct state *st;
+
+	*ret = -1;
+	if (i < 0)
+		return NULL;
+	st = &s->states[i];
+	if (!st->committed) {
+		*ret = localmount_dirfd(st->mount);
+		return NULL;
+	}
+	if (!st->tree) {
+		TRY(op_unlazy(s->env, st->ref));
+		TRY(tree_open(s->worker, s->env->ctx, st->ref, &st->tree));
+	}
+	*ret = tree_fd(st->tree);
+	return NULL;
+}
+
+/* Makes st a layer on top of base, taking over base's own layer if nobody else needs it. */
+static struct err *begin(struct solving *s, struct state *st, int64_t base)
+{
+	struct cache_opts opts = { .description = STR("fileop target") };
+	struct state *b = base >= 0 ? &s->states[base] : NULL;
+	struct mounts *m;
+
+	if (b && !b->committed && b->n_uses == 1) {
+		st->mut = TAKE_PTR(b->mut);
+		st->mount = TAKE_PTR(b->mount);
+		return NULL;
+	}
+	if (b)
+		TRY(commit(s, b));
+	if (b)
+		TRY(op_unlazy(s->env, b->ref));
+	TRY(cache_new(s->worker->cache, s->env->ctx, b ? b->ref : NULL, &opts, &st->mut));
+	TRY(cache_mut_mounts(st->mut, s->env->ctx, &s->arena, false, &m));
+	return localmount_open(m, s->worker->tmp_dir, &st->mount);
+}
+
+/* ---- actions ---- */
+
+static struct err *find_owner(struct solving *s, const Pb__FileAction *a, int root,
+			      struct file_owner *ret)
+{
+	const Pb__ChownOpt *c = owner_of(a);
+	int user_fd = -1, group_fd = -1;
+	int64_t i;
+
+	if (c && file_owner_input(c->user, &i)) {
+		user_fd = root;
+		if (i != a->input)
+			TRY(read_fd(s, i, &user_fd));
+	}
+	if (c && file_owner_input(c->group, &i)) {
+		group_fd = root;
+		if (i != a->input)
+			TRY(read_fd(s, i, &group_fd));
+	}
+	return file_find_owner(c, user_fd, group_fd, ret);
+}
+
+static struct err *run_copy(struct solving *s, const Pb__FileAction *a, int root,
+			    const struct file_owner *owner)
+{
+	struct tree *empty = NULL;
+	struct err *e;
+	int src;
+
+	TRY(read_fd(s, a->secondaryinput, &src));
+	if (src < 0) {
+		TRY(tree_open(s->worker, s->env->ctx, NULL, &empty));
+		src = tree_fd(empty);
+	}
+	e = file_copy(s->env->ctx, src, root, a->copy, owner);
+	tree_close(empty);
+	return e;
+}
+
+static struct err *run_action(struct solving *s, const Pb__FileAction *a, struct state *st)
+{
+	int root = localmount_dirfd(st->mount);
+	struct file_owner owner;
+
+	TRY(find_owner(s, a, root, &owner));
+	switch (a->action_case) {
+	case PB__FILE_ACTION__ACTION_MKDIR:
+		return file_mkdir(root, a->mkdir, &owner);
+	case PB__FILE_ACTION__ACTION_MKFILE:
+		return file_mkfile(root, a->mkfile, &owner);
+	case PB__FILE_ACTION__ACTION_SYMLINK:
+		return file_symlink(root, a->symlink, &owner);
+	case PB__FILE_ACTION__ACTION_RM:
+		return file_rm(root, a->rm);
+	default:
+		return run_copy(s, a, root, &owner);
+	}
+}
+
+static struct err *run_one(struct solving *s, size_t number)
+{
+	const Pb__FileAction *a = s->o->pb->actions[number];
+	struct state *st = &s->states[s->n_inputs + number];
+	int64_t in[4];
+	size_t n = needs(a, in);
+
+	TRY(ctx_err(s->env->ctx));
+	/* What is read from must stand still: only the base may be taken over. */
+	for (size_t k = a->input >= 0 ? 1 : 0; k < n; k++)
+		TRY(commit(s, &s->states[in[k]]));
+	TRY(begin(s, st, a->input));
+	s->failed = (int64_t)number;
+	TRY(run_action(s, a, st));
+	s->failed = -1;
+	if (st->n_uses > 1)
+		TRY(commit(s, st));
+	return NULL;
+}
+
+/* Action i after all it needs; without recursion, since chains may be long. */
+static struct err *run_with_needs(struct solving *s, size_t number)
+{
+	size_t *stack = ARENA_NEW_N(&s->arena, size_t, s->o->pb->n_actions * 4 + 1);
+	size_t depth = 0;
+
+	stack[depth++] = number;
+	while (depth) {
+		size_t i = stack[depth - 1], before = depth;
+		struct state *st = &s->states[s->n_inputs + i];
+		int64_t in[4];
+		size_t n = needs(s->o->pb->actions[i], in);
+
+		if (st->done) {
+			depth--;
+			continue;
+		}
+		for (size_t k = n; k-- > 0;) {
+			struct state *need = &s->states[in[k]];
+
+			if ((uint64_t)in[k] < s->n_inputs || need->done)
+				continue;
+			if (need->running || depth == s->o->pb->n_actions * 4 + 1)
+				return err_new(ERR_INVALID_ARGUMENT, "loop from index %lld",
+					       (long long)in[k]);
+			stack[depth++] = (size_t)in[k] - s->n_inputs;
+		}
+		st->running = true;
+		if (depth > before)
+			continue;
+		TRY(run_one(s, i));
+		st->done = true;
+		depth--;
+	}
+	return NULL;
+}
+
+static struct err *solve(struct solving *s, struct op_outputs *out)
+{
+	for (size_t k = 0; k < s->o->n_outputs; k++)
+		TRY(run_with_needs(s, s->o->outputs[k]));
+	for (size_t k = 0; k < s->o->n_outputs; k++) {
+		struct state *st = &s->states[s->n_inputs + s->o->outputs[k]];
+
+		TRY(commit(s, st));
+		op_outputs_add(out, op_result_new(s->worker, cache_ref_clone(st->ref)));
+	}
+	return NULL;
+}
+
+struct err *file_op_solve(struct file_op *o, const struct op_env *env, struct result *const *inputs,
+			  struct op_outputs *out, int64_t *ret_action)
+{
+	struct solving s = {
+		.o = o,
+		.env = env,
+		.worker = o->base.worker,
+		.n_inputs = o->base.vertex->n_inputs,
+		.failed = -1,
+	};
+	struct err *e;
+
+	s.n_states = s.n_inputs + o->pb->n_actions;
+	s.states = ARENA_NEW_N(&s.arena, struct state, s.n_states);
+	for (size_t i = 0; i < s.n_inputs; i++) {
+		struct cache_ref *r = op_result_ref(inputs[i]);
+
+		s.states[i].committed = s.states[i].done = true;
+		s.states[i].ref = r ? cache_ref_clone(r) : NULL;
+	}
+	count_uses(&s);
+	e = solve(&s, out);
+	for (size_t i = 0; i < s.n_states; i++)
+		state_fini(&s.states[i]);
+	arena_fini(&s.arena);
+	*ret_action = s.failed;
+	return e;
+}

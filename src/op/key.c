@@ -1,0 +1,104 @@
+#include "cache/contenthash.h"
+#include "op/op_impl.h"
+
+#define KEY_JSON_MAX (64 * MIB)
+
+void key_json_begin(struct key_json *k, const char *type)
+{
+	buf_init(&k->out, KEY_JSON_MAX);
+	json_out_init(&k->j, &k->out, NULL);
+	json_obj_begin(&k->j);
+	json_kstr(&k->j, "Type", str_from(type));
+}
+
+struct digest key_json_end(struct key_json *k)
+{
+	struct digest d;
+
+	json_obj_end(&k->j);
+	d = digest_sha256(buf_str(&k->out));
+	buf_fini(&k->out);
+	return d;
+}
+
+void key_json_platform(struct key_json *k, const struct platform *p)
+{
+	json_kstr(&k->j, "OS", p->os);
+	json_kstr(&k->j, "Arch", p->arch);
+	if (p->variant.len)
+		json_kstr(&k->j, "Variant", p->variant);
+	if (p->os_version.len)
+		json_kstr(&k->j, "OSVersion", p->os_version);
+	if (p->n_os_features) {
+		json_key(&k->j, STR("OSFeatures"));
+		json_arr_begin(&k->j);
+		for (size_t i = 0; i < p->n_os_features; i++)
+			json_str(&k->j, p->os_features[i]);
+		json_arr_end(&k->j);
+	}
+}
+
+/* ---- lazy layers ---- */
+
+struct unlazy {
+	struct vprogress *progress;
+	int64_t start;
+};
+
+static void report_unlazy(void *arg, const char *id, const char *action, int64_t current,
+			  int64_t total, bool done)
+{
+	struct unlazy *u = arg;
+	SCOPED_BUF(name, 512);
+
+	buf_addf(&name, "%s%s%s", action, action[0] ? " " : "", id);
+	progress_status(u->progress, &(struct progress_status) {
+					     .id = buf_str(&name),
+					     .current = current,
+					     .total = total,
+					     .started_ns = u->start,
+					     .completed_ns = done ? clock_wall() : 0,
+				     });
+}
+
+struct err *op_unlazy(const struct op_env *env, struct cache_ref *r)
+{
+	struct unlazy u = { env->progress, clock_wall() };
+	struct cache_progress p = { report_unlazy, &u };
+
+	return r ? cache_ref_unlazy(r, env->ctx, &p) : NULL;
+}
+
+/* ---- content ---- */
+
+static struct err *checksum(struct op_base *o, const struct op_env *env, struct cache_ref *ref,
+			    const struct content_select *s, struct digest *ret)
+{
+	TRYW(contenthash_checksum(o->worker->cache, env->ctx, ref, s->path, &s->opts, ret),
+	     "failed to calculate checksum of ref %s", ref ? cache_ref_id(ref) : "scratch");
+	return NULL;
+}
+
+struct err *op_content_hash(struct op *op, const struct op_env *env, void *arg,
+			    struct result *input, struct digest *ret)
+{
+	struct op_base *o = op_base_of(op);
+	const struct content_selects *s = arg;
+	struct cache_ref *ref = op_result_ref(input);
+	SCOPED_BUF(joined, KEY_JSON_MAX);
+
+	TRY(op_unlazy(env, ref));
+	if (s->n == 1)
+		return checksum(o, env, ref, &s->list[0], ret);
+	for (size_t i = 0; i < s->n; i++) {
+		struct digest d;
+		char text[DIGEST_TEXT_MAX];
+
+		TRY(checksum(o, env, ref, &s->list[i], &d));
+		if (i)
+			buf_add_char(&joined, '\0');
+		buf_add_cstr(&joined, digest_format(&d, text));
+	}
+	*ret = digest_sha256(buf_str(&joined));
+	return NULL;
+}
