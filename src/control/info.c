@@ -9,10 +9,10 @@ static Moby__Buildkit__V1__Types__BuildkitVersion *version(struct control *c, st
 		ARENA_NEW(a, Moby__Buildkit__V1__Types__BuildkitVersion);
 
 	moby__buildkit__v1__types__buildkit_version__init(v);
-	v->package = CONTROL_PACKAGE;
+	v->package = (char *)CONTROL_PACKAGE;
 	v->version = (char *)c->version;
 	v->revision = (char *)c->revision;
-	v->dockerfileversion = CONTROL_DOCKERFILE_VERSION;
+	v->dockerfileversion = (char *)CONTROL_DOCKERFILE_VERSION;
 	return v;
 }
 

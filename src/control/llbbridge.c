@@ -282,9 +282,9 @@ static struct err *resolve_image_config(struct build *b, struct ctx *ctx, struct
 	op.identifier =
 		arena_printf(a, "%s://%s", layout ? "oci-layout" : "docker-image", req->ref);
 	if (layout) {
-		session.key = "oci.session";
+		session.key = (char *)"oci.session";
 		session.value = req->sessionid;
-		store.key = "oci.store";
+		store.key = (char *)"oci.store";
 		store.value = req->storeid;
 		op.attrs = attrs;
 		op.n_attrs = 2;

@@ -45,7 +45,7 @@ static struct err *put_blob(struct tar_writer *t, struct content *c, struct ctx 
 	h.size = r->size;
 	TRY(tar_write_header(t, &h));
 	while (at < r->size) {
-		size_t n;
+		size_t n = 0;
 
 		TRY(ctx_err(ctx));
 		TRY(r->read_at(r, chunk, MIB, at, &n));
@@ -254,10 +254,10 @@ static struct err *oci_export(struct exporter *e, const struct exporter_env *env
 	struct oci_exporter *x = container_of(e, struct oci_exporter, base);
 	SCOPED_ARENA(a);
 	SCOPED_BUF(names, LIMIT_ERROR_TEXT);
-	struct imageref *refs;
+	struct imageref *refs = NULL;
 	struct image img;
 	int64_t started;
-	size_t n;
+	size_t n = 0;
 
 	if (x->docker && in->is_map && in->n_items > 1)
 		return err_new(

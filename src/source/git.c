@@ -425,8 +425,7 @@ static struct err *checkout_repo(struct git_instance *i, const struct gitrepo *s
 		TRY(GIT(&own, to, NULL, "checkout", "-B", str_cstr(&a, branch), i->at.commit));
 	else
 		TRY(GIT(&own, to, NULL, "checkout", "--detach", i->at.commit));
-	(void)file_unlink(AT_FDCWD, arena_printf(&a, "%s/FETCH_HEAD", own.dir));
-	return NULL;
+	return file_unlink(AT_FDCWD, arena_printf(&a, "%s/FETCH_HEAD", own.dir));
 }
 
 static struct err *update_submodules(struct git_instance *i, const struct gitrepo *shared,

@@ -162,7 +162,7 @@ static bool take_ref(struct str listing, struct str name, struct str *ret_sha)
 	return false;
 }
 
-static bool use_ref(struct str listing, char *name, struct arena *a, struct git_ref *ret)
+static bool use_ref(struct str listing, const char *name, struct arena *a, struct git_ref *ret)
 {
 	struct str sha, peeled;
 
