@@ -36,7 +36,7 @@ static void make_inner(const Moby__Buildkit__V1__SolveRequest *req, struct arena
 			ARENA_NEW(a, Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry);
 
 		moby__buildkit__v1__frontend__solve_request__frontend_opt_entry__init(e);
-		e->key = i < n ? req->frontendattrs[i]->key : "frontend.caps";
+		e->key = i < n ? req->frontendattrs[i]->key : (char *)"frontend.caps";
 		e->value =
 			i < n ? req->frontendattrs[i]->value : "moby.buildkit.frontend.subrequests";
 		in->frontendopt[i] = e;
@@ -76,7 +76,7 @@ struct err *cli_subrequest(struct cli *c, const Moby__Buildkit__V1__SolveRequest
 	struct task *t;
 	struct err *e, *failed = NULL;
 
-	o.req.frontend = "";
+	o.req.frontend = (char *)"";
 	o.req.n_frontendattrs = 0;
 	o.req.n_exporters = 0;
 	t = task_start(c->ctx, "solve", solve_outer, &o);

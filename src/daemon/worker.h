@@ -13,7 +13,6 @@ struct oci_worker {
 	struct content *content;
 	struct snapshotter *snapshotter;
 	struct cache *cache;
-	struct cachemounts *cachemounts;
 	struct executor *executor;
 	struct source_table *sources;
 	struct sem parallelism;
