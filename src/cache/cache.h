@@ -37,6 +37,9 @@ struct err *cache_open(struct kv *kv, struct snapshotter *s, struct content *c, 
 		       struct ctx *ctx, struct cache **ret) ERR_RESULT;
 /* All handles must be released. */
 void cache_close(struct cache *c);
+/* Records reach kv in the background, a fraction of a second after they were made. This writes
+ * them now (at the end of a build); durable: on the disk, too. */
+struct err *cache_flush(struct cache *c, bool durable) ERR_RESULT;
 struct snapshotter *cache_snapshotter(struct cache *c);
 struct content *cache_content(struct cache *c);
 
@@ -124,12 +127,17 @@ struct err *cache_ref_layers(struct cache_ref *r, struct ctx *ctx, struct arena 
 const char *cache_mut_id(const struct cache_mut *m);
 struct err *cache_mut_mounts(struct cache_mut *m, struct ctx *ctx, struct arena *a, bool readonly,
 			     struct mounts **ret) ERR_RESULT;
+/* For writers that need nothing of what is below: the new layer's own directory as a plain bind
+ * (localmount_open then mounts nothing). What is written there must not meet anything in the
+ * lower layers but directories that it makes again. On scratch this is all there is. */
+struct err *cache_mut_upper(struct cache_mut *m, struct arena *a, struct mounts **ret) ERR_RESULT;
 /* Becomes immutable; m is consumed also on failure. */
 struct err *cache_mut_commit(struct cache_mut *take_m, struct ctx *ctx,
 			     struct cache_ref **ret) ERR_RESULT;
 /* Immutable view of a retained mutable one that keeps on being mutable (local sources, cache mounts
- * as inputs): copies nothing; the view is valid until the mutable is opened for writing again,
- * which first copies it if the view is still in use or was cached. */
+ * as inputs): copies nothing. When the mutable one is opened for writing again, a view without
+ * handles or children is dropped; else the view takes over the snapshot and the mutable one goes
+ * on in a layer on top of it (LIMIT_VIEW_SPLITS times; then cache_get_mut says "X: locked"). */
 struct err *cache_mut_freeze(struct cache_mut *take_m, struct ctx *ctx,
 			     struct cache_ref **ret) ERR_RESULT;
 /* Undone, unless opts.retain. NULL is fine. */

@@ -7,7 +7,7 @@
 
 struct contenthash_opts {
 	bool follow_links; /* the last component too */
-	bool wildcard;
+	bool wildcard;     /* counts only if the path has any of * ? [ \ */
 	const struct str *include, *exclude;
 	size_t n_include, n_exclude;
 	const struct str *required; /* must exist: NOT_FOUND otherwise */
@@ -28,7 +28,9 @@ struct contenthash_entry {
 	size_t n_xattrs;
 };
 void contenthash_begin(struct hasher *h, const struct contenthash_entry *e);
-/* Stores what a transfer has already computed: entries sorted by path, with digests. */
+/* Stores what a transfer has already computed: all entries but the root, in any order, with their
+ * digests (of directories: of the header). The record is one being written (before it is frozen or
+ * committed) or the result of that. */
 struct contenthash_known {
 	struct str path;
 	struct digest digest;
@@ -37,5 +39,8 @@ struct contenthash_known {
 };
 struct err *contenthash_seed(struct cache *c, struct str record_id,
 			     const struct contenthash_known *known, size_t n) ERR_RESULT;
+/* Of a mutable record that was mounted for writing: nothing was changed, so what is known of it
+ * stays valid when it is frozen. Without this or a seed it is forgotten. */
+void contenthash_unchanged(struct cache *c, struct str record_id);
 
 #endif

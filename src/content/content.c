@@ -68,10 +68,7 @@ struct err *content_commit(struct content_writer *w, uint64_t size, const struct
 {
 	struct digest got;
 
-	TRY(w->commit(w, size, expected, labels, n, &got));
-	if (ret)
-		*ret = got;
-	return NULL;
+	return w->commit(w, size, expected, labels, n, ret ? ret : &got);
 }
 
 void content_writer_close(struct content_writer *w)

@@ -218,7 +218,7 @@ static struct err *mem_commit(struct content_writer *w, uint64_t size,
 	if (b)
 		blob_unref(b);
 	drop_ingest(mw);
-	if (!e)
+	if (!e || err_is(e, ERR_ALREADY_EXISTS))
 		*ret = d;
 	return e;
 }

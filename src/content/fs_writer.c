@@ -165,7 +165,7 @@ static struct err *fs_commit(struct content_writer *cw, uint64_t size,
 	}
 	/* Committed, there already, or not what it should be: no use in going on with it. */
 	unlink_ingest(w);
-	if (!e)
+	if (!e || err_is(e, ERR_ALREADY_EXISTS))
 		*ret = d;
 	return e;
 }
