@@ -27,6 +27,9 @@ struct err *attach_add_content_dir(struct attach *a, const char *store_id, const
 /* --ssh */
 struct err *attach_add_ssh_socket(struct attach *a, const char *id,
 				  const char *socket_path) ERR_RESULT;
+/* A byte stream the daemon may fetch once as an URL, which is in the arena. */
+struct reader;
+const char *attach_add_upload(struct attach *a, struct reader *take_r, struct arena *mem);
 /* Opens Control.Session on the connection and serves until ctx ends or the stream does. */
 struct err *attach_run(struct attach *a, struct ctx *ctx, struct grpc_client *daemon) ERR_RESULT;
 
