@@ -37,8 +37,8 @@ static void make_inner(const Moby__Buildkit__V1__SolveRequest *req, struct arena
 
 		moby__buildkit__v1__frontend__solve_request__frontend_opt_entry__init(e);
 		e->key = i < n ? req->frontendattrs[i]->key : (char *)"frontend.caps";
-		e->value =
-			i < n ? req->frontendattrs[i]->value : "moby.buildkit.frontend.subrequests";
+		e->value = i < n ? req->frontendattrs[i]->value
+				 : (char *)"moby.buildkit.frontend.subrequests";
 		in->frontendopt[i] = e;
 	}
 	in->n_frontendopt = n + 1;
