@@ -203,7 +203,7 @@ void bundle_spec_in(const struct bundle *b, struct spec_in *ret)
 		.netns = str_from(b->net.netns),
 		.cgroup = str_from(b->cgroup),
 		.apparmor = str_from(b->e->apparmor),
-		.seccomp = b->e->seccomp,
+		.seccomp = &b->e->seccomp,
 		.cgroup_ns = b->e->cgroup_ns,
 		.rootless = b->e->rootless,
 		.host_pid = b->e->host_pid,
@@ -234,8 +234,8 @@ static const char *cgroup_of(struct bundle *b)
 	if (str_find_str(parent, STR(".slice")) > 0 && str_has_suffix(parent, STR(":")))
 		return arena_printf(&b->arena, "%.*s%s", STR_ARG(parent), b->id);
 	parent = path_join(&b->arena, STR("/"), parent);
-	return arena_printf(&b->arena, "%.*s/buildkit/%s", STR_ARG(parent.len > 1 ? parent : STR("")),
-			    b->id);
+	return arena_printf(&b->arena, "%.*s/buildkit/%s",
+			    STR_ARG(parent.len > 1 ? parent : STR("")), b->id);
 }
 
 static struct err *fill(struct bundle *b, struct ctx *ctx)

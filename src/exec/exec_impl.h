@@ -37,7 +37,8 @@ struct executor {
 	struct net *net;
 	struct janitor janitor;
 	const char *otel_socket;
-	bool seccomp, cgroups, cgroup_ns, rootless, host_pid;
+	struct seccomp seccomp;
+	bool cgroups, cgroup_ns, rootless, host_pid;
 };
 
 /* All that a container is made of; freed with bundle_release. One thread at a time. */

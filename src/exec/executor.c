@@ -2,7 +2,6 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "exec/seccomp.h"
 #include "sys/cgroup.h"
 #include "sys/file.h"
 
@@ -57,7 +56,7 @@ static void take_config(struct executor *e, const struct executor_config *c)
 	};
 	e->rootless = c->rootless;
 	e->host_pid = c->no_process_sandbox;
-	e->seccomp = seccomp_supported();
+	e->seccomp = seccomp_probe();
 	e->cgroups = !c->rootless && cgroup_mode() != CGROUP_NONE;
 	e->cgroup_ns = cgroup_mode() == CGROUP_V2;
 }

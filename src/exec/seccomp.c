@@ -6,6 +6,9 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* Argument 0 of a call compared with a value. */
 struct rule {
@@ -38,6 +41,7 @@ static const char *const allowed[] = {
 };
 
 #if defined(__x86_64__)
+/* x32 last: see seccomp.h. */
 static const char *const archs[] = { "SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32" };
 static const char *const arch_calls[] = { "arch_prctl", "modify_ldt" };
 #elif defined(__aarch64__)
@@ -49,11 +53,42 @@ static const char *const arch_calls[] = { "arm_fadvise64_64", "arm_sync_file_ran
 #error "no seccomp profile for this architecture"
 #endif
 
-bool seccomp_supported(void)
+static bool has_filters(void)
 {
 	/* EFAULT: the mode is known, the filter missing. */
-	return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 0 &&
+	return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 &&
 	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) < 0 && errno != EINVAL;
+}
+
+#if defined(__x86_64__)
+#define X32_GETPID (0x40000000L | 39)
+
+/* Does the kernel run x32 calls? Asked by a process of its own, as a filter that we are under
+ * ourselves may answer with its death; it does nothing else. */
+static bool has_x32(void)
+{
+	int status = 0;
+	pid_t pid = _Fork();
+
+	if (pid == 0)
+		_exit(syscall(X32_GETPID) > 0 ? 1 : 0);
+	if (pid < 0)
+		return true;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return true;
+	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+#else
+static bool has_x32(void)
+{
+	return true;
+}
+#endif
+
+struct seccomp seccomp_probe(void)
+{
+	return (struct seccomp) { .supported = has_filters(), .x32 = has_x32() };
 }
 
 static void write_names(struct json_out *j, const char *const *names, size_t n)
@@ -90,7 +125,7 @@ static void write_rule(struct json_out *j, const struct rule *r)
 	json_obj_end(j);
 }
 
-void seccomp_write(struct json_out *j)
+void seccomp_write(const struct seccomp *s, struct json_out *j)
 {
 	static const char *const chroot_name[] = { "chroot" }, *const clone3_name[] = { "clone3" };
 
@@ -100,7 +135,8 @@ void seccomp_write(struct json_out *j)
 	json_key(j, STR("architectures"));
 	json_arr_begin(j);
 	for (size_t i = 0; i < ARRAY_SIZE(archs); i++)
-		json_str(j, str_from(archs[i]));
+		if (s->x32 || strcmp(archs[i], "SCMP_ARCH_X32") != 0)
+			json_str(j, str_from(archs[i]));
 	json_arr_end(j);
 	json_key(j, STR("syscalls"));
 	json_arr_begin(j);

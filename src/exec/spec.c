@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "base/vec.h"
 #include "exec/devices.h"
-#include "exec/seccomp.h"
 #include "sys/cap.h"
 
 #include <ctype.h>
@@ -350,9 +349,9 @@ static void write_linux(struct json_out *j, const struct spec_in *in)
 		json_obj_end(j);
 		return;
 	}
-	if (in->seccomp) {
+	if (in->seccomp->supported) {
 		json_key(j, STR("seccomp"));
-		seccomp_write(j);
+		seccomp_write(in->seccomp, j);
 	}
 	write_paths(j, STR("maskedPaths"), masked_paths, ARRAY_SIZE(masked_paths), in->host_pid);
 	write_paths(j, STR("readonlyPaths"), readonly_paths, ARRAY_SIZE(readonly_paths),

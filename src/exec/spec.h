@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "exec/runtime.h"
+#include "exec/seccomp.h"
 #include "exec/users.h"
 
 struct spec_mount {
@@ -22,10 +23,10 @@ struct spec_in {
 	struct str netns;    /* or this one; empty with new_netns false: the host's */
 	struct str cgroup;   /* path, or empty */
 	struct str apparmor; /* profile name, or empty */
-	bool seccomp;        /* this machine has it */
-	bool cgroup_ns;      /* a cgroup namespace (version 2) */
-	bool rootless;       /* in a user namespace: no resources, no cgroup paths */
-	bool host_pid;       /* no_process_sandbox */
+	const struct seccomp *seccomp;
+	bool cgroup_ns; /* a cgroup namespace (version 2) */
+	bool rootless;  /* in a user namespace: no resources, no cgroup paths */
+	bool host_pid;  /* no_process_sandbox */
 };
 
 /* The whole file. */
