@@ -75,7 +75,7 @@ void solver_free(struct solver *s)
 		cond_wait_uninterrupted(&s->quick_cond, &s->quick_lock);
 	lock_drop(&s->quick_lock);
 	assert(!map_len(&s->jobs) && !map_len(&s->vertices) && !map_len(&s->running));
-	store_free(s->store);
+	keystore_free(s->store);
 	assert(!map_len(&s->keys.keys));
 	map_fini(&s->keys.keys, NULL);
 	map_fini(&s->jobs, NULL);

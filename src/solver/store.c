@@ -488,7 +488,7 @@ static void group_free(void *arg)
 	free(g);
 }
 
-void store_free(struct store *s)
+void keystore_free(struct store *s)
 {
 	if (!s)
 		return;

@@ -20,7 +20,7 @@ struct store;
 struct store *store_new(struct kv *kv, const struct result_ops *results,
 			bool (*in_use)(void *arg, const struct cache_key_id *key), void *arg);
 /* Nothing may be under way; unwritten changes are lost: write first. */
-void store_free(struct store *s);
+void keystore_free(struct store *s);
 struct cache_source *store_source(struct store *s); /* borrowed */
 
 void store_add_link(struct store *s, const struct cache_key_id *key, const struct cache_link *link,

@@ -121,6 +121,7 @@ struct graph {
 	struct arena arena; /* of everything below */
 	struct vertex *vertices;
 	size_t n_vertices;
+	const void *shared; /* the loader's own, for all vertices; in the arena */
 	void *owner; /* for make_op and meta; released by free_owner, may be NULL */
 	void (*free_owner)(void *owner);
 };
