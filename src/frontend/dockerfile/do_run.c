@@ -44,7 +44,6 @@ static void add_script(struct run *r, struct str name, struct str data)
 	mount->readonly = true;
 	r->args = (struct strs) { 0 };
 	strs_add(r->a, &r->args, path_join(r->a, STR("/dev/pipes/"), name));
-	r->d->in->shell_form = false;
 	llb_cap(r->a, r->n, "exec.mount.selector");
 	llb_cap(r->a, r->n, "exec.mount.bind");
 }

@@ -15,7 +15,7 @@ struct flag {
 	struct strs list;
 };
 
-struct err *flags_parse(struct arena *a, const struct strs *words, struct flag *flags,
+struct err *instr_flags_parse(struct arena *a, const struct strs *words, struct flag *flags,
 			size_t n) ERR_RESULT;
 
 #endif

@@ -38,7 +38,7 @@ struct err *need_one_arg(const struct parsing *p)
 
 struct err *no_flags(const struct parsing *p)
 {
-	return flags_parse(p->a, &p->line->flags, NULL, 0);
+	return instr_flags_parse(p->a, &p->line->flags, NULL, 0);
 }
 
 struct str doc_comment(const struct strs *comments, struct str name)

@@ -59,7 +59,7 @@ struct err *parse_ADD(struct parsing *p)
 	struct copy_instr *c = ARENA_NEW(p->a, struct copy_instr);
 
 	TRY(need_destination(p));
-	TRY(flags_parse(p->a, &p->line->flags, flags, N));
+	TRY(instr_flags_parse(p->a, &p->line->flags, flags, N));
 	TRY(sources_and_dest(p, c));
 	c->chown = flags[CHOWN].text;
 	c->chmod = flags[CHMOD].text;
@@ -83,7 +83,7 @@ struct err *parse_COPY(struct parsing *p)
 	struct copy_instr *c = ARENA_NEW(p->a, struct copy_instr);
 
 	TRY(need_destination(p));
-	TRY(flags_parse(p->a, &p->line->flags, flags, N));
+	TRY(instr_flags_parse(p->a, &p->line->flags, flags, N));
 	TRY(sources_and_dest(p, c));
 	c->chown = flags[CHOWN].text;
 	c->from = flags[FROM].text;

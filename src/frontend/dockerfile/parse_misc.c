@@ -52,7 +52,7 @@ struct err *parse_FROM(struct parsing *p)
 	} else if (args->len != 1) {
 		return err_new(ERR_UNKNOWN, "FROM requires either one or three arguments");
 	}
-	TRY(flags_parse(p->a, &p->line->flags, &platform, 1));
+	TRY(instr_flags_parse(p->a, &p->line->flags, &platform, 1));
 	p->out->platform = platform.text;
 	strs_add(p->a, &p->out->args, args->items[0]);
 	p->out->doc = doc_comment(&p->line->comments, p->out->stage_name);

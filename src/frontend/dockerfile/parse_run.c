@@ -56,7 +56,7 @@ struct err *parse_RUN(struct parsing *p)
 	};
 	struct run_instr *r = ARENA_NEW(p->a, struct run_instr);
 
-	TRY(flags_parse(p->a, &p->line->flags, flags, N));
+	TRY(instr_flags_parse(p->a, &p->line->flags, flags, N));
 	p->out->args = command_line(p, 0);
 	p->out->shell_form = !p->line->json;
 	p->out->heredocs = p->line->heredocs;
@@ -137,7 +137,7 @@ struct err *parse_HEALTHCHECK(struct parsing *p)
 		strs_add(p->a, &h->test, type);
 		return NULL;
 	}
-	TRY(flags_parse(p->a, &p->line->flags, flags, N));
+	TRY(instr_flags_parse(p->a, &p->line->flags, flags, N));
 	if (!str_eq(type, STR("CMD")))
 		return err_new(ERR_UNKNOWN, "Unknown type %s in HEALTHCHECK (try CMD)",
 			       text_quote(p->a, type));
