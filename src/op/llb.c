@@ -1,5 +1,6 @@
 #include "base/map.h"
 #include "base/vec.h"
+#include "cache/cachemount.h"
 #include "op/op_impl.h"
 
 #define INVALID(...) err_new(ERR_INVALID_ARGUMENT, __VA_ARGS__)
@@ -300,6 +301,26 @@ static struct err *load(struct loader *l, uint32_t *ret_vertex, uint32_t *ret_ou
 	return NULL;
 }
 
+/* A step that ignores the cache starts with empty cache mounts. */
+static struct err *clear_cache_mounts(const struct loader *l)
+{
+	for (size_t i = 0; i < l->graph->n_vertices; i++) {
+		const struct vertex *v = &l->graph->vertices[i];
+		const Pb__Op *op = op_meta_of(v)->op;
+
+		if (!v->ignore_cache || op->op_case != PB__OP__OP_EXEC)
+			continue;
+		for (size_t k = 0; k < op->exec->n_mounts; k++) {
+			const Pb__Mount *m = op->exec->mounts[k];
+
+			if (m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_CACHE && m->cacheopt)
+				TRY(cachemount_clear(l->o->worker->cachemounts, l->ctx,
+						     str_from(m->cacheopt->id)));
+		}
+	}
+	return NULL;
+}
+
 static void drop_policy(void *owner)
 {
 	const struct op_source_policy *p = owner;
@@ -337,6 +358,8 @@ struct err *op_load_definition(struct ctx *ctx, const Pb__Definition *def,
 		l.graph->free_owner = drop_policy;
 	}
 	e = load(&l, ret_vertex, ret_output);
+	if (!e)
+		e = clear_cache_mounts(&l);
 	free(l.ops);
 	map_fini(&l.by_digest, NULL);
 	map_fini(&l.metadata, NULL);
