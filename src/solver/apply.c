@@ -360,7 +360,7 @@ static void load_done(struct edge *e, struct work *w)
 	if (w->err) {
 		vec_push(&e->failed_loads, mem_strdup(w->result_id));
 		if (w->source == s->keys.local && err_is(w->err, ERR_NOT_FOUND))
-			store_drop_result(s->store, str_from(w->result_id));
+			keystore_drop_result(s->store, str_from(w->result_id));
 		return;
 	}
 	if (!e->result)

@@ -212,7 +212,7 @@ bool edge_candidate_sched(struct edge *e, struct candidate *ret)
 		}
 	}
 	vec_each (&h.gone, id) {
-		store_drop_result(vs->solver->store, str_from(*id));
+		keystore_drop_result(vs->solver->store, str_from(*id));
 		free(*id);
 	}
 	vec_fini(&h.gone);
@@ -267,10 +267,10 @@ static void give_key(struct edge *e)
 
 		vec_each (&vs->deps[i].edge->keys, k)
 			if (ckey_in_source(&s->keys, *k, s->keys.local))
-				store_add_link(s->store, &(*k)->id, &link, &key->id);
+				keystore_add_link(s->store, &(*k)->id, &link, &key->id);
 		link = link_of(e, i, true);
 		if (slow && !slow->transient)
-			store_add_link(s->store, &slow->id, &link, &key->id);
+			keystore_add_link(s->store, &slow->id, &link, &key->id);
 	}
 }
 
@@ -318,8 +318,8 @@ void edge_finish_sched(struct edge *e, struct result *take_r, bool store)
 			continue;
 		id = s->results->id(take_r);
 		if (id)
-			store_add_result(s->store, &(*k)->id, str_from(id),
-					 s->results->created(take_r));
+			keystore_add_result(s->store, &(*k)->id, str_from(id),
+					    s->results->created(take_r));
 	}
 	drop_matches(e);
 }

@@ -212,7 +212,7 @@ static void export_inner(struct records *r, struct edge *e)
 	}
 	vec_each (&e->keys, k)
 		if (!(*k)->source && !(*k)->transient)
-			store_backlinks(r->solver->store, &(*k)->id, add_stored, &stored);
+			keystore_backlinks(r->solver->store, &(*k)->id, add_stored, &stored);
 	(void)cache_key_root_digest(&id, &rec.digest);
 	rec.inputs = ARENA_NEW_N(a, struct export_link *, vs->n_deps);
 	rec.n_links = ARENA_NEW_N(a, size_t, vs->n_deps);

@@ -38,8 +38,8 @@ struct solver *solver_new(struct ctx *ctx, const struct solver_config *cfg)
 	lock_init(&s->quick_lock, LOCK_QUEUE);
 	cond_init(&s->quick_cond);
 	list_init(&s->quick);
-	s->store = store_new(cfg->kv, cfg->results, key_in_use, s);
-	s->keys.local = store_source(s->store);
+	s->store = keystore_new(cfg->kv, cfg->results, key_in_use, s);
+	s->keys.local = keystore_source(s->store);
 	s->thread_task = task_start(s->ctx, "scheduler", sched_main, s);
 	lock_take(&s->queue_lock);
 	while (!s->started)
@@ -63,11 +63,11 @@ void solver_free(struct solver *s)
 	err_free(task_wait(s->thread_task));
 	/* The last changes: nobody else is left. */
 	s->thread = pthread_self();
-	b = store_batch(s->store);
+	b = keystore_batch(s->store);
 	if (b) {
-		struct err *e = store_write(b);
+		struct err *e = keystore_write(b);
 
-		store_written(s->store, b, !e);
+		keystore_written(s->store, b, !e);
 		err_free(e);
 	}
 	lock_take(&s->quick_lock);
@@ -200,9 +200,9 @@ static void drop_garbage(struct solver *s, void *arg)
 
 	for (size_t i = 0; i < g->n_results; i++)
 		if (!s->results->exists(s->results->arg, g->results[i]))
-			store_drop_result(s->store, g->results[i]);
+			keystore_drop_result(s->store, g->results[i]);
 	for (size_t i = 0; i < g->n_keys; i++)
-		store_drop_key(s->store, &g->keys[i]);
+		keystore_drop_key(s->store, &g->keys[i]);
 }
 
 struct find {
@@ -214,7 +214,7 @@ static void find_in_memory(struct solver *s, void *arg)
 {
 	struct find *f = arg;
 
-	f->err = store_find_garbage(s->store, f->garbage);
+	f->err = keystore_find_garbage(s->store, f->garbage);
 }
 
 struct err *solver_release_unreferenced(struct solver *s, struct ctx *ctx)
@@ -222,13 +222,13 @@ struct err *solver_release_unreferenced(struct solver *s, struct ctx *ctx)
 	struct store_garbage g;
 	struct find f = { &g, NULL };
 
-	if (store_in_memory(s->store))
+	if (keystore_in_memory(s->store))
 		solver_call(s, find_in_memory, &f);
 	else
-		f.err = store_find_garbage(s->store, &g);
+		f.err = keystore_find_garbage(s->store, &g);
 	TRY(f.err);
 	solver_call(s, drop_garbage, &g);
-	store_garbage_fini(&g);
+	keystore_garbage_fini(&g);
 	return ctx_err(ctx);
 }
 

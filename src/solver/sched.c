@@ -151,14 +151,14 @@ static void write_done(struct solver *s, struct msg *m)
 	struct write *w = container_of(m, struct write, done);
 
 	s->writing = NULL;
-	store_written(s->store, w->batch, w->ok);
+	keystore_written(s->store, w->batch, w->ok);
 	free(w);
 }
 
 static struct err *write_task(struct ctx *ctx, void *arg)
 {
 	struct write *w = arg;
-	struct err *e = store_write(w->batch);
+	struct err *e = keystore_write(w->batch);
 
 	/* What can't be stored is looked for in vain later: it costs time, nothing else. */
 	w->ok = !e;
@@ -172,7 +172,7 @@ static void write_store(struct solver *s)
 	struct write *w = NEW(struct write);
 
 	w->solver = s;
-	w->batch = s->writing = store_batch(s->store);
+	w->batch = s->writing = keystore_batch(s->store);
 	s->write_at = 0;
 	task_go(s->ctx, "solver store", write_task, w);
 }
@@ -180,7 +180,7 @@ static void write_store(struct solver *s)
 /* When the next batch is due: 0 is never. */
 static void plan_write(struct solver *s)
 {
-	if (s->writing || !store_dirty(s->store))
+	if (s->writing || !keystore_dirty(s->store))
 		return;
 	if (!s->write_at)
 		s->write_at = clock_now() + WRITE_DELAY;

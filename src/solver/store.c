@@ -245,8 +245,8 @@ static bool has_rows(struct store *s, enum table t, struct str prefix)
 
 /* ---- keys, links, results ---- */
 
-void store_add_link(struct store *s, const struct cache_key_id *key, const struct cache_link *link,
-		    const struct cache_key_id *target)
+void keystore_add_link(struct store *s, const struct cache_key_id *key,
+		       const struct cache_link *link, const struct cache_key_id *target)
 {
 	SCOPED_BUF(from, PART_MAX);
 	SCOPED_BUF(to, PART_MAX);
@@ -260,8 +260,8 @@ void store_add_link(struct store *s, const struct cache_key_id *key, const struc
 	set_row(s, BACKLINKS, buf_str(&to), buf_str(&from), STR_NONE, false);
 }
 
-void store_add_result(struct store *s, const struct cache_key_id *key, struct str result_id,
-		      int64_t created_ns)
+void keystore_add_result(struct store *s, const struct cache_key_id *key, struct str result_id,
+			 int64_t created_ns)
 {
 	SCOPED_BUF(k, PART_MAX);
 	SCOPED_BUF(r, PART_MAX);
@@ -320,14 +320,14 @@ static void drop_keys(struct store *s, struct arena *a, struct cache_key_id firs
 	vec_fini(&todo);
 }
 
-void store_drop_key(struct store *s, const struct cache_key_id *key)
+void keystore_drop_key(struct store *s, const struct cache_key_id *key)
 {
 	SCOPED_ARENA(a);
 
 	drop_keys(s, &a, *key);
 }
 
-void store_drop_result(struct store *s, struct str result_id)
+void keystore_drop_result(struct store *s, struct str result_id)
 {
 	SCOPED_ARENA(a);
 	struct gather keys = { &a, VEC_INIT };
@@ -366,10 +366,10 @@ static bool each_backlink(void *arg, struct str suffix, struct str value)
 	return true;
 }
 
-void store_backlinks(struct store *s, const struct cache_key_id *target,
-		     void (*each)(void *arg, const struct cache_key_id *key,
-				  const struct cache_link *link),
-		     void *arg)
+void keystore_backlinks(struct store *s, const struct cache_key_id *target,
+			void (*each)(void *arg, const struct cache_key_id *key,
+				     const struct cache_link *link),
+			void *arg)
 {
 	struct backlink_scan b = { each, arg };
 	SCOPED_BUF(k, PART_MAX);
@@ -459,13 +459,13 @@ static const struct cache_source_ops source_ops = {
 	.free = source_free,
 };
 
-struct cache_source *store_source(struct store *s)
+struct cache_source *keystore_source(struct store *s)
 {
 	return &s->source;
 }
 
-struct store *store_new(struct kv *kv, const struct result_ops *results,
-			bool (*in_use)(void *arg, const struct cache_key_id *key), void *arg)
+struct store *keystore_new(struct kv *kv, const struct result_ops *results,
+			   bool (*in_use)(void *arg, const struct cache_key_id *key), void *arg)
 {
 	struct store *s = NEW(struct store);
 
@@ -496,7 +496,7 @@ void keystore_free(struct store *s)
 	free(s);
 }
 
-bool store_in_memory(const struct store *s)
+bool keystore_in_memory(const struct store *s)
 {
 	return !s->kv;
 }
@@ -587,7 +587,7 @@ static void scan_memory(struct garbage_scan *g)
 	}
 }
 
-struct err *store_find_garbage(struct store *s, struct store_garbage *ret)
+struct err *keystore_find_garbage(struct store *s, struct store_garbage *ret)
 {
 	struct garbage_scan g = { .s = s, .g = ret };
 	struct err *e = NULL;
@@ -612,7 +612,7 @@ struct err *store_find_garbage(struct store *s, struct store_garbage *ret)
 	return e;
 }
 
-void store_garbage_fini(struct store_garbage *g)
+void keystore_garbage_fini(struct store_garbage *g)
 {
 	arena_fini(&g->arena);
 }
@@ -632,16 +632,16 @@ struct store_batch {
 	VEC(struct batch_row) rows;
 };
 
-bool store_dirty(const struct store *s)
+bool keystore_dirty(const struct store *s)
 {
 	return s->kv && s->n_dirty;
 }
 
-struct store_batch *store_batch(struct store *s)
+struct store_batch *keystore_batch(struct store *s)
 {
 	struct store_batch *b;
 
-	if (!store_dirty(s))
+	if (!keystore_dirty(s))
 		return NULL;
 	b = NEW(struct store_batch);
 	b->kv = s->kv;
@@ -684,12 +684,12 @@ static struct err *write_rows(struct kv_txn *t, void *arg)
 	return NULL;
 }
 
-struct err *store_write(struct store_batch *b)
+struct err *keystore_write(struct store_batch *b)
 {
 	return kv_update(b->kv, KV_LAZY, write_rows, b);
 }
 
-void store_written(struct store *s, struct store_batch *b, bool ok)
+void keystore_written(struct store *s, struct store_batch *b, bool ok)
 {
 	for (struct map_entry *e = map_next(&s->groups, NULL); ok && e;
 	     e = map_next(&s->groups, e)) {

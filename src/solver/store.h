@@ -17,24 +17,24 @@ struct kv;
 struct store;
 
 /* in_use: is that key held by a build? It is kept then even if nothing stands on it. */
-struct store *store_new(struct kv *kv, const struct result_ops *results,
-			bool (*in_use)(void *arg, const struct cache_key_id *key), void *arg);
+struct store *keystore_new(struct kv *kv, const struct result_ops *results,
+			   bool (*in_use)(void *arg, const struct cache_key_id *key), void *arg);
 /* Nothing may be under way; unwritten changes are lost: write first. */
 void keystore_free(struct store *s);
-struct cache_source *store_source(struct store *s); /* borrowed */
+struct cache_source *keystore_source(struct store *s); /* borrowed */
 
-void store_add_link(struct store *s, const struct cache_key_id *key, const struct cache_link *link,
-		    const struct cache_key_id *target);
-void store_add_result(struct store *s, const struct cache_key_id *key, struct str result_id,
-		      int64_t created_ns);
+void keystore_add_link(struct store *s, const struct cache_key_id *key,
+		       const struct cache_link *link, const struct cache_key_id *target);
+void keystore_add_result(struct store *s, const struct cache_key_id *key, struct str result_id,
+			 int64_t created_ns);
 /* Of every key that has it; keys that nothing stands on any more go too. */
-void store_drop_result(struct store *s, struct str result_id);
+void keystore_drop_result(struct store *s, struct str result_id);
 /* The key, if nothing stands on it. */
-void store_drop_key(struct store *s, const struct cache_key_id *key);
-void store_backlinks(struct store *s, const struct cache_key_id *target,
-		     void (*each)(void *arg, const struct cache_key_id *key,
-				  const struct cache_link *link),
-		     void *arg);
+void keystore_drop_key(struct store *s, const struct cache_key_id *key);
+void keystore_backlinks(struct store *s, const struct cache_key_id *target,
+			void (*each)(void *arg, const struct cache_key_id *key,
+				     const struct cache_link *link),
+			void *arg);
 
 /* What could be dropped: results that don't exist, keys that nothing stands on. Looks only at what
  * is written (in memory-only mode at everything), so with a kv any thread may call it. */
@@ -45,18 +45,18 @@ struct store_garbage {
 	struct cache_key_id *keys;
 	size_t n_keys;
 };
-struct err *store_find_garbage(struct store *s, struct store_garbage *ret) ERR_RESULT;
-void store_garbage_fini(struct store_garbage *g);
-bool store_in_memory(const struct store *s);
+struct err *keystore_find_garbage(struct store *s, struct store_garbage *ret) ERR_RESULT;
+void keystore_garbage_fini(struct store_garbage *g);
+bool keystore_in_memory(const struct store *s);
 
 /* ---- writing ---- */
-bool store_dirty(const struct store *s);
-/* What is to be written now, or NULL; hand it to store_write on any thread, then to store_written
- * on the owner's. One batch at a time. */
+bool keystore_dirty(const struct store *s);
+/* What is to be written now, or NULL; hand it to keystore_write on any thread, then to
+ * keystore_written on the owner's. One batch at a time. */
 struct store_batch;
-struct store_batch *store_batch(struct store *s);
-struct err *store_write(struct store_batch *b) ERR_RESULT;
+struct store_batch *keystore_batch(struct store *s);
+struct err *keystore_write(struct store_batch *b) ERR_RESULT;
 /* On failure the rows are kept, and written again with the next batch. */
-void store_written(struct store *s, struct store_batch *take_b, bool ok);
+void keystore_written(struct store *s, struct store_batch *take_b, bool ok);
 
 #endif

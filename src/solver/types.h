@@ -122,7 +122,7 @@ struct graph {
 	struct vertex *vertices;
 	size_t n_vertices;
 	const void *shared; /* the loader's own, for all vertices; in the arena */
-	void *owner; /* for make_op and meta; released by free_owner, may be NULL */
+	void *owner;        /* for make_op and meta; released by free_owner, may be NULL */
 	void (*free_owner)(void *owner);
 };
 struct graph *graph_new(void);
