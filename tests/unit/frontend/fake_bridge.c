@@ -10,6 +10,7 @@ struct fake_ref {
 	struct arena a;
 	const Pb__Definition *def;
 	char *dir; /* NULL: nothing can be read */
+	const char *dockerfile;
 };
 
 static struct err *evaluate(struct bridge_ref *r, struct ctx *ctx)
@@ -27,12 +28,18 @@ static char *file_path(struct fake_ref *r, struct str path)
 static struct err *read_file(struct bridge_ref *r, struct ctx *ctx, struct str path, int64_t offset,
 			     int64_t length, struct buf *out)
 {
-	FILE *f = fopen(file_path((struct fake_ref *)r, path), "rb");
+	struct fake_ref *fr = (struct fake_ref *)r;
 	char chunk[4096];
+	FILE *f;
 	size_t n;
 
 	(void)ctx;
 	(void)offset;
+	if (fr->dockerfile && !str_has_suffix(path, STR(".dockerignore"))) {
+		buf_add_str(out, str_sub(str_from(fr->dockerfile), 0, (size_t)length));
+		return NULL;
+	}
+	f = fopen(file_path(fr, path), "rb");
 	if (!f)
 		return err_new(ERR_NOT_FOUND, "open %.*s: no such file or directory",
 			       STR_ARG(path));
@@ -130,6 +137,7 @@ static struct err *solve(struct bridge *b, struct ctx *ctx,
 	r = NEW(struct fake_ref);
 	bridge_ref_init(&r->ref, &ref_ops);
 	r->def = proto_dup(&r->a, req->definition);
+	r->dockerfile = f->dockerfile;
 	for (size_t i = 0; i < r->def->n_def; i++) {
 		Pb__Op *op;
 		struct str id;
@@ -148,6 +156,7 @@ static struct err *solve(struct bridge *b, struct ctx *ctx,
 	}
 	lock_take(&f->lock);
 	f->n_solves++;
+	f->last_def = proto_pack_arena(req->definition, &f->a);
 	lock_drop(&f->lock);
 	frontend_result_set_ref(ret, &r->ref);
 	return NULL;
@@ -168,6 +177,16 @@ static struct err *resolve(struct bridge *b, struct ctx *ctx,
 	moby__buildkit__v1__frontend__resolve_source_meta_response__init(res);
 	res->source = proto_dup(a, req->source);
 	*ret = res;
+	if (str_has_prefix(id, STR("git://")) && f->commit.len) {
+		res->git = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceGitResponse);
+		moby__buildkit__v1__frontend__resolve_source_git_response__init(res->git);
+		res->git->commitobject = proto_from_str(f->commit);
+	}
+	if (str_has_prefix(id, STR("http"))) {
+		res->http = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceHTTPResponse);
+		moby__buildkit__v1__frontend__resolve_source_httpresponse__init(res->http);
+		res->http->lastmodified = proto_timestamp(a, f->last_modified);
+	}
 	if (!str_has_prefix(id, STR("docker-image://")))
 		return NULL;
 	id = str_trim_prefix(id, STR("docker-image://"));

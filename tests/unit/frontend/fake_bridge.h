@@ -13,12 +13,16 @@ struct fake {
 	struct bridge_worker worker;
 	struct platform platforms[2];
 	struct arena a;
-	const char *dir;      /* local sources: dir itself, or dir/NAME when there is one */
-	const json_t *images; /* "docker.io/library/x:latest": {"digest", "config"} */
+	const char *dir;        /* local sources: dir itself, or dir/NAME when there is one */
+	const char *dockerfile; /* instead: all there is, in every source */
+	const json_t *images;   /* "docker.io/library/x:latest": {"digest", "config"} */
 	struct lock lock;
 	char *warnings[64]; /* "LEVEL SHORT DETAIL| URL [lines]" */
 	size_t n_warnings;
 	const char *frontend_source; /* of the last frontend request; "" before */
+	struct str last_def;         /* the last definition solved, packed */
+	struct str commit;           /* git sources have this commit object */
+	int64_t last_modified;       /* and HTTP ones this time; 0 is unknown */
 	size_t n_solves;
 };
 

@@ -1,6 +1,7 @@
-/* Whole Dockerfiles against what the original frontend made of them: golden/CASE has a Dockerfile, maybe
- * more files and `opts` (key=value lines), and expect.json: the result metadata or the error with its
- * details, the warnings, and the answer to frontend.convertllb. golden/images.json holds the images.
+/* Whole Dockerfiles against what the original frontend made of them: golden/CASE has a Dockerfile,
+ * maybe more files and `opts` (key=value lines), and expect.json: the result metadata or the error
+ * with its details, the warnings, and the answer to frontend.convertllb. golden/images.json holds
+ * the images.
  *
  * With arguments, runs the directories given instead and prints differences (for new cases). */
 #include <setjmp.h>
@@ -101,7 +102,8 @@ static bool same_metadata(const struct job *j, const struct frontend_result *res
 	const char *key;
 	struct str got;
 
-	json_object_foreach (md, key, v) {
+	json_object_foreach(md, key, v)
+	{
 		if (!frontend_result_meta(res, str_from(key), &got)) {
 			print_error("%s: no metadata %s\n", j->dir, key);
 			ok = false;
@@ -153,9 +155,9 @@ static bool same_warnings(const struct job *j, const struct fake *f)
 	bool ok = json_array_size(want) == f->n_warnings;
 
 	for (size_t i = 0; i < json_array_size(want); i++)
-		ok &= i < f->n_warnings && same(j->dir, "warning",
-						json_string_value(json_array_get(want, i)),
-						f->warnings[i]);
+		ok &= i < f->n_warnings &&
+		      same(j->dir, "warning", json_string_value(json_array_get(want, i)),
+			   f->warnings[i]);
 	if (!ok) {
 		print_error("%s: %zu warnings instead of %zu\n", j->dir, f->n_warnings,
 			    json_array_size(want));
