@@ -74,10 +74,7 @@ void build_free(struct build *b)
 	map_fini(&b->refs, put_ref);
 	frontend_result_fini(&b->result);
 	err_free(b->result_err);
-	if (b->job) {
-		job_discard(b->job);
-		job_unref(b->job);
-	}
+	job_discard(b->job);
 	session_group_unref(b->sessions);
 	ctx_cancel(b->ctx, NULL);
 	ctx_unref(b->ctx);

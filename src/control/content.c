@@ -6,6 +6,29 @@
 
 /* Read access to the worker's blobs. */
 
+static Containerd__Services__Content__V1__Info *info_pb(struct arena *a,
+							const struct content_info *ci)
+{
+	Containerd__Services__Content__V1__Info *out =
+		ARENA_NEW(a, Containerd__Services__Content__V1__Info);
+
+	containerd__services__content__v1__info__init(out);
+	out->digest = digest_text(&ci->digest, a);
+	out->size = (int64_t)ci->size;
+	out->created_at = proto_timestamp(a, ci->created_ns);
+	out->updated_at = proto_timestamp(a, ci->updated_ns);
+	out->n_labels = ci->n_labels;
+	out->labels = ARENA_NEW_N(a, Containerd__Services__Content__V1__Info__LabelsEntry *,
+				  ci->n_labels + 1);
+	for (size_t i = 0; i < ci->n_labels; i++) {
+		out->labels[i] = ARENA_NEW(a, Containerd__Services__Content__V1__Info__LabelsEntry);
+		containerd__services__content__v1__info__labels_entry__init(out->labels[i]);
+		out->labels[i]->key = str_cstr(a, ci->labels[i].key);
+		out->labels[i]->value = str_cstr(a, ci->labels[i].value);
+	}
+	return out;
+}
+
 struct err *content_info_rpc(struct ctx *ctx, struct grpc_stream *s, void *arg)
 {
 	struct control *c = arg;
@@ -13,8 +36,6 @@ struct err *content_info_rpc(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	Containerd__Services__Content__V1__InfoRequest *req;
 	Containerd__Services__Content__V1__InfoResponse reply =
 		CONTAINERD__SERVICES__CONTENT__V1__INFO_RESPONSE__INIT;
-	Containerd__Services__Content__V1__Info info =
-		CONTAINERD__SERVICES__CONTENT__V1__INFO__INIT;
 	struct content_info ci;
 	struct digest d;
 
@@ -22,22 +43,65 @@ struct err *content_info_rpc(struct ctx *ctx, struct grpc_stream *s, void *arg)
 			      &containerd__services__content__v1__info_request__descriptor, &req));
 	TRY(digest_parse(str_from(req->digest), &d));
 	TRY(content_info(cache_content(c->worker->cache), ctx, &a, &d, &ci));
-	info.digest = req->digest;
-	info.size = (int64_t)ci.size;
-	info.created_at = proto_timestamp(&a, ci.created_ns);
-	info.updated_at = proto_timestamp(&a, ci.updated_ns);
-	info.n_labels = ci.n_labels;
-	info.labels = ARENA_NEW_N(&a, Containerd__Services__Content__V1__Info__LabelsEntry *,
-				  ci.n_labels + 1);
-	for (size_t i = 0; i < ci.n_labels; i++) {
-		info.labels[i] =
-			ARENA_NEW(&a, Containerd__Services__Content__V1__Info__LabelsEntry);
-		containerd__services__content__v1__info__labels_entry__init(info.labels[i]);
-		info.labels[i]->key = str_cstr(&a, ci.labels[i].key);
-		info.labels[i]->value = str_cstr(&a, ci.labels[i].value);
-	}
-	reply.info = &info;
+	reply.info = info_pb(&a, &ci);
 	return grpc_send_msg(s, ctx, &reply);
+}
+
+struct lister {
+	struct grpc_stream *s;
+	struct ctx *ctx;
+};
+
+static struct err *send_info(void *arg, const struct content_info *ci)
+{
+	struct lister *l = arg;
+	SCOPED_ARENA(a);
+	Containerd__Services__Content__V1__ListContentResponse reply =
+		CONTAINERD__SERVICES__CONTENT__V1__LIST_CONTENT_RESPONSE__INIT;
+	Containerd__Services__Content__V1__Info *one[1] = { info_pb(&a, ci) };
+
+	reply.info = one;
+	reply.n_info = 1;
+	return grpc_send_msg(l->s, l->ctx, &reply);
+}
+
+struct err *content_list_rpc(struct ctx *ctx, struct grpc_stream *s, void *arg)
+{
+	struct control *c = arg;
+	SCOPED_ARENA(a);
+	Containerd__Services__Content__V1__ListContentRequest *req;
+	struct content *store = cache_content(c->worker->cache);
+	struct lister l = { s, ctx };
+
+	TRY(grpc_recv_request(s, ctx, &a,
+			      &containerd__services__content__v1__list_content_request__descriptor,
+			      &req));
+	if (req->n_filters)
+		return err_new(ERR_UNIMPLEMENTED, "filters of content lists are not supported");
+	return store->ops->each(store, ctx, send_info, &l);
+}
+
+/* No ingest of ours can be reached from outside. */
+struct err *content_statuses_rpc(struct ctx *ctx, struct grpc_stream *s, void *arg)
+{
+	SCOPED_ARENA(a);
+	Containerd__Services__Content__V1__ListStatusesRequest *req;
+	Containerd__Services__Content__V1__ListStatusesResponse reply =
+		CONTAINERD__SERVICES__CONTENT__V1__LIST_STATUSES_RESPONSE__INIT;
+
+	(void)arg;
+	TRY(grpc_recv_request(s, ctx, &a,
+			      &containerd__services__content__v1__list_statuses_request__descriptor,
+			      &req));
+	return grpc_send_msg(s, ctx, &reply);
+}
+
+struct err *content_refuse_rpc(struct ctx *ctx, struct grpc_stream *s, void *arg)
+{
+	(void)ctx;
+	(void)s;
+	(void)arg;
+	return err_new(ERR_FAILED_PRECONDITION, "read-only content store");
 }
 
 static struct err *send_range(struct ctx *ctx, struct grpc_stream *s, struct content_reader *r,

@@ -83,5 +83,8 @@ CONTROL_HANDLER(llbbridge_warn);
 CONTROL_HANDLER(llbbridge_containers);
 CONTROL_HANDLER(content_info_rpc);
 CONTROL_HANDLER(content_read_rpc);
+CONTROL_HANDLER(content_list_rpc);
+CONTROL_HANDLER(content_statuses_rpc);
+CONTROL_HANDLER(content_refuse_rpc);
 
 #endif

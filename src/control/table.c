@@ -35,6 +35,12 @@ const struct grpc_method control_methods[] = {
 	{ BRIDGE "StatFileContainer", llbbridge_containers },
 	{ CONTENT "Info", content_info_rpc },
 	{ CONTENT "Read", content_read_rpc },
+	{ CONTENT "List", content_list_rpc },
+	{ CONTENT "ListStatuses", content_statuses_rpc },
+	{ CONTENT "Write", content_refuse_rpc },
+	{ CONTENT "Delete", content_refuse_rpc },
+	{ CONTENT "Update", content_refuse_rpc },
+	{ CONTENT "Abort", content_refuse_rpc },
 };
 const size_t control_n_methods = ARRAY_SIZE(control_methods);
 

@@ -7,6 +7,7 @@
 
 struct local_exporter {
 	struct exporter base;
+	struct arena arena;
 	struct tree_attrs attrs;
 };
 
@@ -15,6 +16,7 @@ struct err *tree_attrs_parse(const struct attrs *at, bool local, struct tree_att
 	struct tree_attrs t = { 0 };
 	struct str mode = attrs_get(at, "mode");
 
+	t.src = attrs_get(at, "src");
 	TRY(attrs_epoch(at, &t.epoch_s, &t.epoch_set));
 	TRY(attrs_bool(at, "platform-split", false, &t.split, &t.split_set));
 	if (local && mode.len) {
@@ -81,7 +83,7 @@ static struct err *local_export(struct exporter *e, const struct exporter_env *e
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "unable to export multiple platforms without map");
 	TRY(exporter_session(env, &s));
-	er = trees_open(env, in, split && in->is_map, x->attrs.epoch_s, x->attrs.epoch_set, &a, &t);
+	er = trees_open(env, in, &x->attrs, split && in->is_map, &a, &t);
 	if (er) {
 		session_unref(s);
 		return er;
@@ -91,7 +93,7 @@ static struct err *local_export(struct exporter *e, const struct exporter_env *e
 	if (er) {
 		/* nothing is sent */
 	} else if (!in->is_map || x->attrs.mode_delete) {
-		er = send(env, s, t.items, t.n, "copying files", in->is_map);
+		er = send(env, s, t.items, t.n, "copying files", x->attrs.mode_delete);
 	} else {
 		for (size_t i = 0; i < t.n && !er; i++)
 			er = send(env, s, &t.items[i], 1,
@@ -118,7 +120,10 @@ static const struct cache_compress *no_compression(const struct exporter *e)
 
 static void local_free(struct exporter *e)
 {
-	free(container_of(e, struct local_exporter, base));
+	struct local_exporter *x = container_of(e, struct local_exporter, base);
+
+	arena_fini(&x->arena);
+	free(x);
 }
 
 static const struct exporter_ops local_ops = {
@@ -140,6 +145,7 @@ struct err *local_exporter_new(const struct exporter_host *h, const struct expor
 	x = NEW(struct local_exporter);
 	x->base = (struct exporter) { &local_ops, "local", "exporting to client directory" };
 	x->attrs = t;
+	x->attrs.src = str_dup(&x->arena, t.src);
 	*ret = &x->base;
 	return NULL;
 }

@@ -15,6 +15,7 @@
 
 struct tar_exporter {
 	struct exporter base;
+	struct arena arena;
 	struct tree_attrs attrs;
 };
 
@@ -187,7 +188,7 @@ static struct err *tar_export(struct exporter *e, const struct exporter_env *env
 			       "unable to export multiple platforms without map");
 	TRY(exporter_session(env, &s));
 	started = progress_status_begin(env->progress, STR("sending tarball"));
-	er = trees_open(env, in, in->is_map, x->attrs.epoch_s, x->attrs.epoch_set, &a, &trees);
+	er = trees_open(env, in, &x->attrs, in->is_map, &a, &trees);
 	md = exporter_metadata(env, &a, &n_md);
 	if (!er)
 		er = filesend_stream(s, env->ctx, env->index, md, n_md, &w);
@@ -220,7 +221,10 @@ static const struct cache_compress *no_compression(const struct exporter *e)
 
 static void tar_free(struct exporter *e)
 {
-	free(container_of(e, struct tar_exporter, base));
+	struct tar_exporter *x = container_of(e, struct tar_exporter, base);
+
+	arena_fini(&x->arena);
+	free(x);
 }
 
 static const struct exporter_ops tar_ops = {
@@ -242,6 +246,7 @@ struct err *tar_exporter_new(const struct exporter_host *h, const struct exporte
 	x = NEW(struct tar_exporter);
 	x->base = (struct exporter) { &tar_ops, "tar", "exporting to client tarball" };
 	x->attrs = t;
+	x->attrs.src = str_dup(&x->arena, t.src);
 	*ret = &x->base;
 	return NULL;
 }

@@ -9,6 +9,7 @@ struct tree_attrs {
 	bool epoch_set;
 	bool split, split_set;
 	bool mode_delete;
+	struct str src; /* only this directory of the result; in the caller's memory */
 };
 
 struct err *tree_attrs_parse(const struct attrs *at, bool local, struct tree_attrs *ret) ERR_RESULT;

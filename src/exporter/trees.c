@@ -1,8 +1,11 @@
 #include "exporter/trees.h"
 
 #include "base/mem.h"
-#include "exporter/attrs.h"
+#include "sys/inroot.h"
 #include "sys/walk.h"
+
+#include <errno.h>
+#include <fcntl.h>
 
 static struct str dir_name(struct arena *a, const struct export_item *it)
 {
@@ -14,14 +17,33 @@ static struct str dir_name(struct arena *a, const struct export_item *it)
 	return str_from(s);
 }
 
-struct err *trees_open(const struct exporter_env *env, const struct export_input *in, bool split,
-		       int64_t epoch_s, bool epoch_set, struct arena *a, struct trees *ret)
+static struct err *open_sub(struct tree *x, struct str src)
+{
+	struct err *e;
+
+	if (!src.len || str_eq_cstr(src, "/"))
+		return NULL;
+	if (x->dirfd < 0)
+		return err_errno(ENOENT, "src=%.*s", STR_ARG(src));
+	e = inroot_open(x->dirfd, src, O_RDONLY | O_DIRECTORY, 0, &x->sub_fd);
+	if (e) {
+		int n = err_get_errno(e);
+
+		err_free(e);
+		return err_errno(n ? n : ENOENT, "src=%.*s", STR_ARG(src));
+	}
+	x->dirfd = x->sub_fd;
+	return NULL;
+}
+
+struct err *trees_open(const struct exporter_env *env, const struct export_input *in,
+		       const struct tree_attrs *o, bool split, struct arena *a, struct trees *ret)
 {
 	struct trees t = { ARENA_NEW_N(a, struct tree, in->n_items), in->n_items };
 	struct err *e = NULL;
 
 	for (size_t i = 0; i < t.n; i++)
-		t.items[i].dirfd = -1;
+		t.items[i].dirfd = t.items[i].sub_fd = -1;
 	for (size_t i = 0; i < t.n && !e; i++) {
 		struct tree *x = &t.items[i];
 		struct mounts *m;
@@ -29,14 +51,16 @@ struct err *trees_open(const struct exporter_env *env, const struct export_input
 		x->item = &in->items[i];
 		if (split)
 			x->prefix = dir_name(a, x->item);
-		e = attrs_item_epoch(epoch_s, epoch_set, x->item, &x->epoch_s);
-		if (e || !x->item->ref)
-			continue;
-		e = cache_ref_mounts(x->item->ref, env->ctx, a, &m);
+		e = attrs_item_epoch(o->epoch_s, o->epoch_set, x->item, &x->epoch_s);
+		if (!e && x->item->ref) {
+			e = cache_ref_mounts(x->item->ref, env->ctx, a, &m);
+			if (!e)
+				e = localmount_open(m, env->host->tmp_dir, &x->mount);
+			if (!e)
+				x->dirfd = localmount_dirfd(x->mount);
+		}
 		if (!e)
-			e = localmount_open(m, env->host->tmp_dir, &x->mount);
-		if (!e)
-			x->dirfd = localmount_dirfd(x->mount);
+			e = open_sub(x, o->src);
 	}
 	if (e)
 		trees_close(&t);
@@ -47,8 +71,11 @@ struct err *trees_open(const struct exporter_env *env, const struct export_input
 
 void trees_close(struct trees *t)
 {
-	for (size_t i = 0; i < t->n; i++)
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->items[i].sub_fd >= 0)
+			(void)close(t->items[i].sub_fd);
 		localmount_close(t->items[i].mount);
+	}
 	t->n = 0;
 }
 
