@@ -75,10 +75,18 @@ static bool take_char(struct str *s, const char *any_of)
 	return true;
 }
 
+static int days_in(int year, int mon)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return mon == 2 && leap ? 29 : days[mon - 1];
+}
+
 bool clock_parse_rfc3339(struct str s, int64_t *ret_wall_ns)
 {
 	struct tm tm = { 0 };
-	int64_t frac = 0, scale = NSEC_PER_SEC / 10;
+	int64_t frac = 0, scale = NSEC_PER_SEC / 10, sec, ns;
 	int year, mon, oh = 0, om = 0, sign = 0;
 
 	if (!take_digits(&s, 4, &year) || !take_char(&s, "-") || !take_digits(&s, 2, &mon) ||
@@ -110,15 +118,22 @@ bool clock_parse_rfc3339(struct str s, int64_t *ret_wall_ns)
 		return false;
 	tm.tm_year = year - 1900;
 	tm.tm_mon = mon - 1;
-	*ret_wall_ns = ((int64_t)timegm(&tm) + sign * (oh * 3600 + om * 60)) * NSEC_PER_SEC + frac;
+	if (tm.tm_mday > days_in(year, mon))
+		return false;
+	sec = (int64_t)timegm(&tm) + sign * (oh * 3600 + om * 60);
+	/* Go's zero time, of the year 1, is met in images: it is the earliest there is here. */
+	if (__builtin_mul_overflow(sec, NSEC_PER_SEC, &ns) || __builtin_add_overflow(ns, frac, &ns))
+		ns = sec < 0 ? INT64_MIN : INT64_MAX;
+	*ret_wall_ns = ns;
 	return true;
 }
 
-bool clock_parse_duration(struct str s, int64_t *ret_ns)
+/* The unit at the head of s, up to the next digit or dot. */
+static bool take_unit(struct str *s, uint64_t *ret_ns)
 {
 	static const struct {
-		struct str unit;
-		int64_t ns;
+		struct str name;
+		uint64_t ns;
 	} units[] = {
 		{ STR("ns"), 1 },
 		{ STR("us"), 1000 },
@@ -129,8 +144,59 @@ bool clock_parse_duration(struct str s, int64_t *ret_ns)
 		{ STR("m"), 60 * NSEC_PER_SEC },
 		{ STR("h"), 3600 * NSEC_PER_SEC },
 	};
+	size_t n = 0;
+
+	while (n < s->len && s->ptr[n] != '.' && (s->ptr[n] < '0' || s->ptr[n] > '9'))
+		n++;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (str_eq(str_sub(*s, 0, n), units[i].name)) {
+			*s = str_sub(*s, n, s->len);
+			*ret_ns = units[i].ns;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* One "12.5h". Sums stay at or below 2^63, which only a negative duration can hold. */
+static bool add_term(struct str *s, uint64_t *sum)
+{
+	const uint64_t limit = UINT64_C(1) << 63;
+	uint64_t whole = 0, frac = 0, unit, ns;
+	double scale = 1;
+	bool digits = false, full = false;
+	size_t n = 0;
+
+	for (; n < s->len && s->ptr[n] >= '0' && s->ptr[n] <= '9'; n++, digits = true) {
+		if (__builtin_mul_overflow(whole, (uint64_t)10, &whole) ||
+		    __builtin_add_overflow(whole, (uint64_t)(s->ptr[n] - '0'), &whole) ||
+		    whole > limit)
+			return false;
+	}
+	if (n < s->len && s->ptr[n] == '.') {
+		for (n++; n < s->len && s->ptr[n] >= '0' && s->ptr[n] <= '9'; n++, digits = true) {
+			/* More digits than 64 bits hold say nothing any more. */
+			full = full || frac > (limit - 10) / 10;
+			if (full)
+				continue;
+			frac = frac * 10 + (uint64_t)(s->ptr[n] - '0');
+			scale *= 10;
+		}
+	}
+	*s = str_sub(*s, n, s->len);
+	if (!digits || !take_unit(s, &unit) || __builtin_mul_overflow(whole, unit, &ns))
+		return false;
+	ns += (uint64_t)((double)frac * ((double)unit / scale));
+	if (ns > limit || *sum > limit - ns)
+		return false;
+	*sum += ns;
+	return true;
+}
+
+bool clock_parse_duration(struct str s, int64_t *ret_ns)
+{
+	uint64_t sum = 0;
 	bool neg = false;
-	double total = 0;
 
 	if (s.len && (s.ptr[0] == '-' || s.ptr[0] == '+')) {
 		neg = s.ptr[0] == '-';
@@ -142,35 +208,12 @@ bool clock_parse_duration(struct str s, int64_t *ret_ns)
 	}
 	if (!s.len)
 		return false;
-	while (s.len) {
-		double v = 0, scale = 0.1;
-		bool digits = false;
-		size_t n = 0;
-		bool found = false;
-
-		for (; n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9'; n++, digits = true)
-			v = v * 10 + (s.ptr[n] - '0');
-		if (n < s.len && s.ptr[n] == '.')
-			for (n++; n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9';
-			     n++, scale /= 10, digits = true)
-				v += (s.ptr[n] - '0') * scale;
-		if (!digits)
+	while (s.len)
+		if (!add_term(&s, &sum))
 			return false;
-		s = str_sub(s, n, s.len);
-		for (n = 0; n < s.len && s.ptr[n] != '.' && (s.ptr[n] < '0' || s.ptr[n] > '9'); n++)
-			;
-		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-			if (str_eq(str_sub(s, 0, n), units[i].unit)) {
-				total += v * (double)units[i].ns;
-				found = true;
-				break;
-			}
-		}
-		if (!found || total > 9.2e18)
-			return false;
-		s = str_sub(s, n, s.len);
-	}
-	*ret_ns = (int64_t)(neg ? -total : total);
+	if (sum > (uint64_t)INT64_MAX && !neg)
+		return false;
+	*ret_ns = neg ? (int64_t)(0 - sum) : (int64_t)sum;
 	return true;
 }
 

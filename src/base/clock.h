@@ -19,7 +19,8 @@ static inline int64_t clock_from_timespec(struct timespec ts)
 }
 /* RFC 3339 in UTC with as many fraction digits as needed (Go's RFC3339Nano). */
 char *clock_rfc3339(struct arena *a, int64_t wall_ns);
-/* Accepts any zone offset and fraction; false on junk. */
+/* Accepts any zone offset and fraction; false on junk. What 64 bits of nanoseconds can't hold
+ * becomes the earliest or latest that they can. */
 bool clock_parse_rfc3339(struct str s, int64_t *ret_wall_ns);
 /* Go's time.ParseDuration: "1h2m3.5s", "300ms"; false on junk. */
 bool clock_parse_duration(struct str s, int64_t *ret_ns);

@@ -71,7 +71,8 @@ static void rebuild(struct map *m)
 		if (m->entries[i].key)
 			m->entries[n++] = m->entries[i];
 	m->n_entries = n;
-	while (cap < (n + 1) * 2)
+	/* A quarter stays free, lest a map near its capacity be rebuilt for every addition. */
+	while (cap < (n + n / 4 + 1) * 2)
 		cap *= 2;
 	if (cap / 2 > UINT32_MAX - 1)
 		abort();
