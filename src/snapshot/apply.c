@@ -24,6 +24,9 @@
 #define PLINK STR(".wh..wh.plnk/") /* AUFS kept files with several names here */
 #define MAX_PLINKS 4096
 
+/* Values in the map of unpacked paths. */
+static char from_pool, from_here;
+
 struct dir_time {
 	char *path;
 	int64_t mtime_ns, atime_ns;
@@ -39,7 +42,7 @@ struct apply {
 	struct apply_pool *pool;
 	struct apply_dir *dir;     /* of the last entry */
 	VEC(struct dir_time) dirs; /* times to be set at the end */
-	struct map unpacked;       /* paths with an entry: they survive opaque marks */
+	struct map unpacked;       /* paths with an entry, so not of the layers below */
 	struct map implied;        /* directories without one */
 	struct map plinks;         /* AUFS link sources: fd + 1 as a pointer */
 	char *chunk;
@@ -79,6 +82,9 @@ static struct err *open_dir(struct apply *ap, struct str path, struct apply_dir 
 		*ret = ap->dir;
 		return NULL;
 	}
+	/* A file to be: it will not be a directory. */
+	if (map_get(&ap->unpacked, path) == &from_pool)
+		TRY(drain(ap));
 	e = inroot_open(ap->root, path, O_RDONLY | O_DIRECTORY, 0, &fd);
 	if (err_get_errno(e) == ENOENT) {
 		err_free(e);
@@ -193,6 +199,8 @@ static struct err *apply_whiteout(struct apply *ap, struct apply_dir *d, const c
 	if (!v[0] || !strcmp(v, ".") || !strcmp(v, ".."))
 		return err_new(ERR_INVALID_ARGUMENT, "invalid whiteout name: %s: invalid archive",
 			       name);
+	if (ap->pool && apply_pool_has(ap->pool, d, v))
+		TRY(drain(ap));
 	/* It is about the layers below, not about what this one brings. */
 	if (map_has(&ap->unpacked, victim_path)) {
 		CLEANUP_FD int fd = -1;
@@ -255,13 +263,11 @@ static struct err *read_small(struct apply *ap, char *p, size_t size)
 }
 
 static struct err *apply_regular(struct apply *ap, struct apply_dir *d, const char *name,
-				 const struct apply_meta *m, uint64_t size)
+				 const struct apply_meta *m, uint64_t size, bool by_pool)
 {
 	CLEANUP_FD int fd = -1;
 
-	if (ap->pool && apply_pool_has(ap->pool, d, name))
-		TRY(drain(ap));
-	if (ap->pool && size <= APPLY_SMALL) {
+	if (by_pool) {
 		CLEANUP_FREE char *data = size ? malloc((size_t)size) : NULL;
 
 		if (size && !data)
@@ -302,8 +308,6 @@ static struct err *apply_node(struct apply *ap, struct apply_dir *d, const char 
 {
 	SCOPED_ARENA(a);
 
-	if (ap->pool && apply_pool_has(ap->pool, d, name))
-		TRY(drain(ap));
 	TRY(make_node(ap, d->fd, name, h, type, str_cstr(&a, h->linkname)));
 	return apply_meta_at(&ap->env, d->fd, name, type, m);
 }
@@ -426,14 +430,14 @@ static struct err *apply_plink(struct apply *ap, const struct tar_header *h, str
 /* ---- entries ---- */
 
 static struct err *apply_kind(struct apply *ap, const struct tar_header *h, struct apply_dir *d,
-			      const char *name, struct str path)
+			      const char *name, struct str path, bool by_pool)
 {
 	struct apply_meta m;
 
 	apply_meta_of(h, &m);
 	switch (h->type) {
 	case '0':
-		return apply_regular(ap, d, name, &m, h->size);
+		return apply_regular(ap, d, name, &m, h->size, by_pool);
 	case '1':
 		return apply_link(ap, d, name, path, h->linkname, &m);
 	case '2':
@@ -451,6 +455,23 @@ static struct err *apply_kind(struct apply *ap, const struct tar_header *h, stru
 	default:
 		return err_new(ERR_INVALID_ARGUMENT, "unhandled tar header type %d", h->type);
 	}
+}
+
+static struct err *apply_named(struct apply *ap, const struct tar_header *h, struct apply_dir *d,
+			       const char *name, struct str path)
+{
+	bool by_pool = ap->pool && h->type == '0' && h->size <= APPLY_SMALL;
+
+	/* What was there before goes, perhaps with things below it that are still to be made. */
+	if (map_has(&ap->unpacked, path) || map_has(&ap->implied, path) ||
+	    (ap->pool && apply_pool_has(ap->pool, d, name))) {
+		TRY(drain(ap));
+		by_pool = false;
+	}
+	TRY(apply_kind(ap, h, d, name, path, by_pool));
+	(void)map_put(&ap->unpacked, path, by_pool ? &from_pool : &from_here);
+	(void)map_del(&ap->implied, path);
+	return NULL;
 }
 
 static struct err *apply_entry(struct apply *ap, const struct tar_header *h, struct arena *a)
@@ -483,10 +504,7 @@ static struct err *apply_entry(struct apply *ap, const struct tar_header *h, str
 			return NULL;
 		return apply_whiteout(ap, d, name, path);
 	}
-	TRY(apply_kind(ap, h, d, name, path));
-	(void)map_put(&ap->unpacked, path, ap);
-	(void)map_del(&ap->implied, path);
-	return NULL;
+	return apply_named(ap, h, d, name, path);
 }
 
 static struct err *finish_dirs(struct apply *ap)
@@ -542,6 +560,18 @@ static struct err *run(struct apply *ap, uint64_t *bytes)
 	return e;
 }
 
+/* What is behind the archive is read too, so that the stream is seen to its end. */
+static struct err *read_rest(struct apply *ap, struct reader *tar)
+{
+	size_t n;
+
+	do {
+		TRY(ctx_err(ap->ctx));
+		TRY(reader_read(tar, ap->chunk, CHUNK, &n));
+	} while (n);
+	return NULL;
+}
+
 static mode_t current_umask(void)
 {
 	SCOPED_BUF(b, 64 * KIB);
@@ -580,6 +610,8 @@ struct err *apply_run(struct ctx *ctx, int rootfd, struct reader *tar,
 	e = err_first(e, apply_pool_free(TAKE_PTR(ap.pool)));
 	if (!e)
 		e = finish_dirs(&ap);
+	if (!e)
+		e = read_rest(&ap, tar);
 	if (!e && ret_bytes)
 		*ret_bytes = bytes;
 	apply_dir_unref(ap.dir);

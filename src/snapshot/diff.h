@@ -18,11 +18,13 @@ struct err *snapshot_diff(struct snapshotter *s, struct ctx *ctx, struct str low
 /* Unpacks a layer tar on top of the tree at rootfd (an active snapshot's mounted view or
  * its bare upper dir). Hostile names can't leave the root: everything goes through openat2.
  * whiteouts_overlay: the root is an overlay upper dir, so whiteouts become 0/0 devices and
- * opaque xattrs; else they delete. INVALID_ARGUMENT/DATA_LOSS on bad archives. */
+ * opaque xattrs; else they delete. INVALID_ARGUMENT/DATA_LOSS on bad archives. The stream is read
+ * to its end, beyond the archive's. With a ctx that has a pool, files are written by several
+ * threads. */
 struct apply_opts {
 	bool whiteouts_overlay;
 	/* Read view of the parent chain for what needs it (hard link into a lower layer,
-	 * implied parent dirs, deletion of what is not there), or -1. */
+	 * implied parent dirs), or -1. */
 	int lower_fd;
 };
 struct err *snapshot_apply(struct ctx *ctx, int rootfd, struct reader *tar,

@@ -125,13 +125,13 @@ static void the_same_twice(void **state)
 	struct shot *t = *state;
 
 	make(t, "base", "", "echo b > f; echo b > g");
-	make(t, "x", "base", "echo x > f");
-	make(t, "y", "base", "echo y > g");
+	make(t, "x", "base", "echo xx > f");
+	make(t, "y", "base", "echo yy > g");
 	merge(t, "m", "x", "y", "x");
-	shows(t, "m", "test $(cat f) = x; test $(cat g) = b");
+	shows(t, "m", "test $(cat f) = xx; test $(cat g) = b");
 	merge(t, "n", "x", "y", NULL);
 	/* y's base comes again on top of x. */
-	shows(t, "n", "test $(cat f) = b; test $(cat g) = y");
+	shows(t, "n", "test $(cat f) = b; test $(cat g) = yy");
 }
 
 static void difference_of_a_merge(void **state)
