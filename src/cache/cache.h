@@ -173,6 +173,8 @@ struct cache_prune {
 	size_t n_filters;
 	bool all;
 	int64_t keep_duration_ns, reserved_space, max_used_space, min_free_space;
+	/* No build runs nor starts meanwhile: blobs of no record go at once, not after an hour. */
+	bool idle;
 };
 struct err *cache_prune(struct cache *c, struct ctx *ctx, const struct cache_prune *rules,
 			size_t n_rules, struct err *(*each)(void *arg, const struct cache_usage *u),

@@ -317,6 +317,7 @@ struct err *cache_prune(struct cache *c, struct ctx *ctx, const struct cache_pru
 			void *arg)
 {
 	size_t n_deleted = 0;
+	bool idle = false;
 
 	for (size_t i = 0; i < n_rules; i++) {
 		CLEANUP(filter_freep) struct filter *filter = NULL;
@@ -332,7 +333,9 @@ struct err *cache_prune(struct cache *c, struct ctx *ctx, const struct cache_pru
 		TRY(prune_by(&p));
 		n_deleted += p.n_deleted;
 	}
-	if (n_deleted)
-		TRY(content_gc(c->content, ctx, CONTENT_MIN_AGE_NS, keep_blob, c, NULL));
+	for (size_t i = 0; i < n_rules; i++)
+		idle |= rules[i].idle;
+	if (n_deleted || idle)
+		TRY(content_gc(c->content, ctx, idle ? 0 : CONTENT_MIN_AGE_NS, keep_blob, c, NULL));
 	return NULL;
 }

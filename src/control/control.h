@@ -39,6 +39,7 @@ struct control {
 	struct cond builds_changed;
 	struct map builds; /* ref -> struct build *, those that clients may drive */
 	size_t running;    /* Solve calls */
+	bool sweeping;     /* a prune that needs that there are none */
 	int64_t last_gc_ns;
 	bool gc_pending;
 };

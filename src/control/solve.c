@@ -238,6 +238,24 @@ static struct err *run(struct control *c, struct ctx *ctx, struct arena *a,
 	return e;
 }
 
+static struct err *enter(struct control *c, struct ctx *ctx)
+{
+	struct err *e = NULL;
+
+	LOCKED(&c->lock);
+	while (c->sweeping && !e)
+		e = cond_wait(&c->builds_changed, &c->lock, ctx);
+	if (!e)
+		c->running++;
+	return e;
+}
+
+static void leave(struct control *c)
+{
+	LOCKED(&c->lock);
+	c->running--;
+}
+
 struct err *control_solve(struct ctx *ctx, struct grpc_stream *s, void *arg)
 {
 	struct control *c = arg;
@@ -247,7 +265,9 @@ struct err *control_solve(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	struct err *e;
 
 	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__solve_request__descriptor, &req));
+	TRY(enter(c, ctx));
 	e = run(c, ctx, &a, req, &response);
+	leave(c);
 	/* What was built is found again even if we are killed right after the answer. */
 	if (!e)
 		e = cache_flush(c->worker->cache, false);

@@ -73,6 +73,22 @@ static struct err *send_pruned(void *arg, const struct cache_usage *u)
 	return grpc_send_msg(to->s, to->ctx, control_usage_record(&a, u));
 }
 
+static bool start_sweep(struct control *c)
+{
+	LOCKED(&c->lock);
+	if (c->running || c->sweeping)
+		return false;
+	c->sweeping = true;
+	return true;
+}
+
+static void end_sweep(struct control *c)
+{
+	LOCKED(&c->lock);
+	c->sweeping = false;
+	cond_broadcast(&c->builds_changed);
+}
+
 struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
 {
 	struct control *c = arg;
@@ -80,6 +96,7 @@ struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	Moby__Buildkit__V1__PruneRequest *req;
 	struct sender to = { s, ctx };
 	struct cache_prune rule;
+	struct err *e;
 
 	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__prune_request__descriptor, &req));
 	rule = (struct cache_prune) {
@@ -91,8 +108,12 @@ struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
 		.max_used_space = req->maxusedspace,
 		.min_free_space = req->minfreespace,
 	};
-	TRY(cache_prune(c->worker->cache, ctx, &rule, 1, send_pruned, &to));
-	return solver_release_unreferenced(c->solver, ctx);
+	/* With no build about, nothing can want a blob that no record knows. */
+	rule.idle = start_sweep(c);
+	e = cache_prune(c->worker->cache, ctx, &rule, 1, send_pruned, &to);
+	if (rule.idle)
+		end_sweep(c);
+	return e ? e : solver_release_unreferenced(c->solver, ctx);
 }
 
 /* ---- collection by policy ---- */

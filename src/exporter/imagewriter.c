@@ -102,8 +102,7 @@ static struct err *write_one(const struct exporter_env *env, const struct export
 			      it->has_platform ? it->platform : env->host->platform, cl, n, epoch_s,
 			      it->inline_cache, &config));
 	TRY(imageconfig_platform(buf_str(&config), a, &p));
-	if (o->docker_types)
-		m.media_type = STR(DOCKER_MANIFEST);
+	m.media_type = o->docker_types ? STR(DOCKER_MANIFEST) : STR(OCI_MANIFEST);
 	m.config = (struct oci_descriptor) {
 		.media_type = o->docker_types ? STR(DOCKER_CONFIG) : STR(OCI_CONFIG),
 		.digest = digest_sha256(buf_str(&config)),

@@ -157,6 +157,13 @@ static const struct op_ops exec_op_ops = {
 	.leaf = true,
 };
 
+/* Clients leave the output of secrets, sockets and temporary file systems at 0. */
+static bool has_output(const Pb__Mount *m)
+{
+	return m->output != -1 && (m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_BIND ||
+				   m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_CACHE);
+}
+
 static struct err *find_outputs(struct exec_op *o)
 {
 	const Pb__ExecOp *pb = o->pb;
@@ -169,7 +176,7 @@ static struct err *find_outputs(struct exec_op *o)
 		    (m->input >= 0 && (uint64_t)m->input >= o->base.vertex->n_inputs))
 			return err_new(ERR_INVALID_ARGUMENT, "missing input %lld",
 				       (long long)m->input);
-		n += m->output != -1;
+		n += has_output(m);
 	}
 	o->outputs = ARENA_NEW_N(&o->base.arena, size_t, n + 1);
 	o->n_outputs = n;
@@ -178,7 +185,7 @@ static struct err *find_outputs(struct exec_op *o)
 	for (size_t i = 0; i < pb->n_mounts; i++) {
 		int64_t k = pb->mounts[i]->output;
 
-		if (k == -1)
+		if (!has_output(pb->mounts[i]))
 			continue;
 		if (k < 0 || (uint64_t)k >= n || o->outputs[k] != SIZE_MAX)
 			return err_new(ERR_INVALID_ARGUMENT, "invalid mount output index %lld",
