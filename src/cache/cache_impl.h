@@ -178,6 +178,8 @@ struct err *cache_flush_now(struct cache *c, bool durable) ERR_RESULT;
 struct err *cache_drop_record(struct record *r, struct ctx *ctx) ERR_RESULT;
 /* The same for one that is unlinked already. */
 struct err *cache_dispose(struct record *take_r, struct ctx *ctx) ERR_RESULT;
+/* Records with holds: none are left at the end. For tests. */
+size_t cache_n_held(struct cache *c);
 /* Handles. */
 struct cache_ref *record_ref_locked(struct record *r);
 /* Makes a view and its mutable record two records with snapshots of their own, so that the view can

@@ -10,7 +10,7 @@ struct contenthash_opts {
 	bool wildcard;     /* counts only if the path has any of * ? [ \ */
 	const struct str *include, *exclude;
 	size_t n_include, n_exclude;
-	const struct str *required; /* must exist: NOT_FOUND otherwise */
+	const struct str *required; /* from the root; must exist: NOT_FOUND otherwise */
 	size_t n_required;
 };
 /* r NULL is an empty tree. NOT_FOUND `"/path": not found`. */

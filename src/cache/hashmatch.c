@@ -11,6 +11,7 @@
 struct picked {
 	uint32_t node;
 	struct str path;
+	bool top; /* not inside a directory that counts: a symlink is followed, if asked */
 };
 
 /* A directory on the way: it is picked, too, when something below it is. */
@@ -199,12 +200,12 @@ static struct err *visit(struct matcher *m, uint32_t node, struct str path, stru
 	}
 	TRY(judge(m, below(path, matched), up, &v));
 	if (v.take)
-		pick(m, up, (struct picked) { node, path });
+		pick(m, up, (struct picked) { node, path, !up });
 	if (!is_dir || !v.descend)
 		return NULL;
 	d = ARENA_NEW(m->a, struct dir_state);
 	*d = (struct dir_state) { .up = up,
-				  .self = { node, path },
+				  .self = { node, path, !up },
 				  .picked = v.take,
 				  .include = v.include,
 				  .exclude = v.exclude };
@@ -213,25 +214,23 @@ static struct err *visit(struct matcher *m, uint32_t node, struct str path, stru
 
 /* ---- what must be there ---- */
 
-/* Below top, through no symlink: that is how patterns are matched. */
-static struct err *require(struct matcher *m, uint32_t top, bool have_top, struct str path)
+/* From the root, through no symlink: that is how patterns are matched. */
+static struct err *require(struct matcher *m, struct str path)
 {
-	struct str rest = clean_key_path(m->a, path), name;
-	uint32_t at = top;
+	struct str clean = clean_key_path(m->a, path), rest = clean, name;
+	uint32_t at = 0;
 
-	for (bool first = true; have_top && str_next(&rest, '/', &name); first = false) {
-		if (first)
+	while (str_next(&rest, '/', &name)) {
+		if (!name.len)
 			continue; /* before the leading slash */
+		if (hashtree_node(m->w->tree, at)->type != HASH_DIR)
+			return hash_not_found(clean);
 		TRY(hashwork_scan(m->w, at));
 		at = hashtree_child(m->w->tree, at, name);
-		have_top = at;
-		if (at && rest.len && hashtree_node(m->w->tree, at)->type != HASH_DIR)
-			have_top = false;
+		if (!at)
+			return hash_not_found(clean);
 	}
-	if (have_top)
-		return NULL;
-	return hash_not_found(
-		path_join(m->a, str_from(arena_printf(m->a, "/%.*s", STR_ARG(m->pattern))), path));
+	return NULL;
 }
 
 /* ---- the sum ---- */
@@ -255,7 +254,7 @@ static struct err *digest_of(struct matcher *m, const struct picked *p, bool fol
 	uint32_t target;
 	bool found;
 
-	if (!follow || n->type != HASH_SYMLINK) {
+	if (!follow || !p->top || n->type != HASH_SYMLINK) {
 		memcpy(ret, n->digest, 32);
 		return NULL;
 	}
@@ -304,7 +303,8 @@ static struct err *sum(struct matcher *m, bool follow, struct digest *ret)
 	return NULL;
 }
 
-static struct err *run(struct matcher *m, const struct contenthash_opts *o, struct digest *ret)
+static struct err *run(struct matcher *m, bool content_only, const struct contenthash_opts *o,
+		       struct digest *ret)
 {
 	uint32_t top = 0;
 	bool found;
@@ -313,13 +313,16 @@ static struct err *run(struct matcher *m, const struct contenthash_opts *o, stru
 		TRY(patterns_new(m->a, o->include, o->n_include, &m->include));
 	if (o->n_exclude)
 		TRY(patterns_new(m->a, o->exclude, o->n_exclude, &m->exclude));
-	TRY(hashwork_resolve(m->w, m->prefix, true, &top, &found));
+	/* A link that is asked for itself is one thing picked; before wildcards it is a way. */
+	TRY(hashwork_resolve(m->w, m->prefix, m->wildcard, &top, &found));
 	if (found && m->wildcard)
 		TRY(visit(m, top, m->prefix, NULL, STR_NONE, false));
+	else if (found && content_only && hashtree_node(m->w->tree, top)->type == HASH_DIR)
+		TRY(visit_children(m, top, m->prefix, NULL, m->prefix, true));
 	else if (found)
 		TRY(visit(m, top, m->prefix, NULL, m->prefix, true));
 	for (size_t i = 0; i < o->n_required; i++)
-		TRY(require(m, top, found, o->required[i]));
+		TRY(require(m, o->required[i]));
 	return sum(m, o->follow_links, ret);
 }
 
@@ -333,7 +336,7 @@ struct err *hashwork_match(struct hashwork *w, struct str path, const struct con
 	m.pattern = clean_key_path(&a, path);
 	m.prefix = o->wildcard ? plain_prefix(m.pattern) : m.pattern;
 	m.wildcard = m.prefix.len != m.pattern.len;
-	e = run(&m, o, ret);
+	e = run(&m, str_has_suffix(path, STR("/")), o, ret);
 	vec_fini(&m.out);
 	return e;
 }

@@ -455,9 +455,8 @@ struct err *hashwork_resolve(struct hashwork *w, struct str path, bool follow, u
 		}
 		name = first_component(rest);
 		rest = str_sub(rest, name.len, rest.len);
-		if (hashtree_node(w->tree, at)->type != HASH_DIR)
-			break;
-		TRY(hashwork_scan(w, at));
+		if (hashtree_node(w->tree, at)->type == HASH_DIR)
+			TRY(hashwork_scan(w, at));
 		child = hashtree_child(w->tree, at, name);
 		if (!child) {
 			*ret_found = false;
@@ -480,8 +479,7 @@ struct err *hashwork_resolve(struct hashwork *w, struct str path, bool follow, u
 			&a, str_from(arena_printf(&a, "/%.*s/%.*s", STR_ARG(link), STR_ARG(rest))));
 		at = 0;
 	}
-	*ret_found = !rest.len;
-	if (!rest.len)
-		*ret_node = at;
+	*ret_found = true;
+	*ret_node = at;
 	return NULL;
 }

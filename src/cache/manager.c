@@ -82,6 +82,16 @@ void cache_close(struct cache *c)
 	free(c);
 }
 
+size_t cache_n_held(struct cache *c)
+{
+	size_t n = 0;
+
+	LOCKED(&c->lock);
+	for (struct map_entry *e = map_next(&c->records, NULL); e; e = map_next(&c->records, e))
+		n += ((struct record *)e->value)->n_holds > 0;
+	return n;
+}
+
 struct snapshotter *cache_snapshotter(struct cache *c)
 {
 	return c->snapshotter;
