@@ -157,40 +157,23 @@ static const struct op_ops exec_op_ops = {
 	.leaf = true,
 };
 
-/* Clients leave the output of secrets, sockets and temporary file systems at 0. */
-static bool has_output(const Pb__Mount *m)
-{
-	return m->output != -1 && (m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_BIND ||
-				   m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_CACHE);
-}
-
+/* Outputs in the order of their mounts; other kinds of mounts have none, whatever they say. */
 static struct err *find_outputs(struct exec_op *o)
 {
 	const Pb__ExecOp *pb = o->pb;
-	size_t n = 0;
 
+	o->outputs = ARENA_NEW_N(&o->base.arena, size_t, pb->n_mounts + 1);
 	for (size_t i = 0; i < pb->n_mounts; i++) {
 		const Pb__Mount *m = pb->mounts[i];
+		bool bind = m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_BIND;
+		bool cache = m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_CACHE;
 
 		if (m->input < -1 ||
 		    (m->input >= 0 && (uint64_t)m->input >= o->base.vertex->n_inputs))
 			return err_new(ERR_INVALID_ARGUMENT, "missing input %lld",
 				       (long long)m->input);
-		n += has_output(m);
-	}
-	o->outputs = ARENA_NEW_N(&o->base.arena, size_t, n + 1);
-	o->n_outputs = n;
-	for (size_t k = 0; k < n; k++)
-		o->outputs[k] = SIZE_MAX;
-	for (size_t i = 0; i < pb->n_mounts; i++) {
-		int64_t k = pb->mounts[i]->output;
-
-		if (!has_output(pb->mounts[i]))
-			continue;
-		if (k < 0 || (uint64_t)k >= n || o->outputs[k] != SIZE_MAX)
-			return err_new(ERR_INVALID_ARGUMENT, "invalid mount output index %lld",
-				       (long long)k);
-		o->outputs[k] = i;
+		if (m->output != -1 && (bind || (cache && m->input != -1)))
+			o->outputs[o->n_outputs++] = i;
 	}
 	return NULL;
 }

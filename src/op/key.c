@@ -1,3 +1,4 @@
+#include "base/path.h"
 #include "cache/contenthash.h"
 #include "op/op_impl.h"
 
@@ -74,9 +75,22 @@ struct err *op_unlazy(const struct op_env *env, struct cache_ref *r)
 static struct err *checksum(struct op_base *o, const struct op_env *env, struct cache_ref *ref,
 			    const struct content_select *s, struct digest *ret)
 {
-	TRYW(contenthash_checksum(o->worker->cache, env->ctx, ref, s->path, &s->opts, ret),
-	     "failed to calculate checksum of ref %s", ref ? cache_ref_id(ref) : "scratch");
-	return NULL;
+	struct err *e;
+	SCOPED_ARENA(a);
+
+	if (ref) {
+		e = contenthash_checksum(o->worker->cache, env->ctx, ref, s->path, &s->opts, ret);
+	} else {
+		struct str path = path_join(&a, STR("/"), s->path);
+
+		*ret = digest_sha256(STR_NONE);
+		e = str_eq(path, STR("/"))
+			    ? NULL
+			    : err_new(ERR_NOT_FOUND, "%.*s: no such file or directory",
+				      STR_ARG(path));
+	}
+	return err_wrap(e, "failed to calculate checksum of ref %s::%s", o->worker->id,
+			ref ? cache_ref_id(ref) : "");
 }
 
 struct err *op_content_hash(struct op *op, const struct op_env *env, void *arg,

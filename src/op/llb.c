@@ -314,7 +314,7 @@ static struct err *clear_cache_mounts(const struct loader *l)
 			const Pb__Mount *m = op->exec->mounts[k];
 
 			if (m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_CACHE && m->cacheopt)
-				TRY(cachemount_clear(l->o->worker->cachemounts, l->ctx,
+				TRY(cachemount_clear(l->o->worker->cache, l->ctx,
 						     str_from(m->cacheopt->id)));
 		}
 	}
