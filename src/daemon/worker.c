@@ -3,6 +3,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cache/cachemount.h"
 #include "exec/runtime.h"
 #include "source/git.h"
 #include "source/http.h"
@@ -223,6 +224,7 @@ struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv
 		     "failed to open snapshotter");
 	TRYW(cache_open(kv, w->snapshotter, w->content, w->tmp_dir, ctx, &w->cache),
 	     "failed to open cache");
+	w->cachemounts = cachemounts_new(w->cache);
 	TRYW(open_executor(cfg, ctx, w), "failed to open executor");
 	TRY(find_platforms(cfg, w));
 	make_labels(cfg, w, snapshotter);
@@ -231,6 +233,7 @@ struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv
 	w->worker = (struct worker) {
 		.id = w->id,
 		.cache = w->cache,
+		.cachemounts = w->cachemounts,
 		.executor = w->executor,
 		.sessions = sessions,
 		.sources = w->sources,
@@ -248,6 +251,7 @@ void oci_worker_close(struct oci_worker *w)
 	source_table_free(w->sources);
 	if (w->executor)
 		executor_close(w->executor);
+	cachemounts_free(w->cachemounts);
 	if (w->cache)
 		cache_close(w->cache);
 	if (w->snapshotter)

@@ -13,6 +13,7 @@ struct oci_worker {
 	struct content *content;
 	struct snapshotter *snapshotter;
 	struct cache *cache;
+	struct cachemounts *cachemounts;
 	struct executor *executor;
 	struct source_table *sources;
 	struct sem parallelism;

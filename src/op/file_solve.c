@@ -122,7 +122,7 @@ static struct err *read_fd(struct solving *s, int64_t i, int *ret)
 /* Makes st a layer on top of base, taking over base's own layer if nobody else needs it. */
 static struct err *begin(struct solving *s, struct state *st, int64_t base)
 {
-	struct cache_opts opts = { .description = STR("fileop target") };
+	struct cache_opts opts = { .description = str_from(s->o->base.vertex->name) };
 	struct state *b = base >= 0 ? &s->states[base] : NULL;
 	struct mounts *m;
 
