@@ -36,7 +36,9 @@ void *buf_reserve(struct buf *b, size_t len)
 		b->data = mem_realloc(b->data, cap, 1);
 		b->cap = cap;
 	}
+	/* Both for a caller that fills all of it and for one that fills nothing. */
 	b->data[b->len] = '\0';
+	b->data[b->len + len] = '\0';
 	return b->data + b->len;
 }
 
@@ -107,6 +109,7 @@ char *buf_take(struct buf *b)
 {
 	char *p = b->data ? b->data : mem_strdup("");
 
+	p[b->len] = '\0';
 	*b = BUF_INIT(b->max);
 	return p;
 }
