@@ -91,7 +91,7 @@ static struct err *open_cache(struct exec_mounts *m, size_t i)
 		opts.description = str_from(arena_printf(
 			&m->arena, "cached mount %s from %s%s%s%s", s->pb->dest, in->what,
 			o->id[0] ? " with id \"" : "", o->id, o->id[0] ? "\"" : ""));
-		TRY(cachemount_get(in->worker->cache, in->ctx, str_from(o->id), s->input,
+		TRY(cachemount_get(in->worker->cachemounts, in->ctx, str_from(o->id), s->input,
 				   sharing, &opts, &s->cachemount));
 	}
 	return cachemount_mounts(s->cachemount, in->ctx, &m->arena, false, &s->mounts);

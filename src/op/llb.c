@@ -304,7 +304,7 @@ static struct err *load(struct loader *l, uint32_t *ret_vertex, uint32_t *ret_ou
 /* A step that ignores the cache starts with empty cache mounts. */
 static struct err *clear_cache_mounts(const struct loader *l)
 {
-	for (size_t i = 0; i < l->graph->n_vertices; i++) {
+	for (size_t i = 0; l->o->worker->cachemounts && i < l->graph->n_vertices; i++) {
 		const struct vertex *v = &l->graph->vertices[i];
 		const Pb__Op *op = op_meta_of(v)->op;
 
@@ -314,7 +314,7 @@ static struct err *clear_cache_mounts(const struct loader *l)
 			const Pb__Mount *m = op->exec->mounts[k];
 
 			if (m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_CACHE && m->cacheopt)
-				TRY(cachemount_clear(l->o->worker->cache, l->ctx,
+				TRY(cachemount_clear(l->o->worker->cachemounts, l->ctx,
 						     str_from(m->cacheopt->id)));
 		}
 	}

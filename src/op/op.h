@@ -11,12 +11,14 @@
 #include "solver/solver.h"
 #include "source/source.h"
 
+struct cachemounts;
 struct executor;
 
 /* What operations run on: plain parameters, owned by main, alive as long as the solver. */
 struct worker {
 	const char *id;
 	struct cache *cache;
+	struct cachemounts *cachemounts; /* cache/cachemount.h */
 	struct executor *executor;
 	struct session_manager *sessions;
 	struct source_table *sources;
