@@ -87,6 +87,8 @@ static struct err *open_cache(struct exec_mounts *m, size_t i)
 		    strcmp(other->pb->cacheopt->id, o->id) == 0)
 			s->cachemount = cachemount_ref(other->cachemount);
 	}
+	if (!s->cachemount && !in->worker->cachemounts)
+		return err_new(ERR_UNIMPLEMENTED, "cache mounts are not supported");
 	if (!s->cachemount) {
 		opts.description = str_from(arena_printf(
 			&m->arena, "cached mount %s from %s%s%s%s", s->pb->dest, in->what,
