@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cache/cachemount.h"
 #include "exec/runtime.h"
+#include "kv/kv.h"
 #include "source/git.h"
 #include "source/http.h"
 #include "source/image.h"
@@ -13,13 +14,43 @@
 #include "sys/mount.h"
 #include "sys/proc.h"
 #include "sys/rmtree.h"
+#include "sys/userns.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 
 #define LABEL "org.mobyproject.buildkit.worker."
 
 /* ---- state directory ---- */
+
+/* Trying it costs a mount and an unmount, which is most of a start; where the kernel and the
+ * file system are known to do it, it is not tried. */
+static bool overlay_is_sure(const char *root)
+{
+	static const long known[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+				      TMPFS_MAGIC };
+	struct str list, line;
+	SCOPED_ARENA(a);
+	struct statfs st;
+	struct err *e;
+	bool have = false;
+
+	if (userns_inside() || statfs(root, &st) < 0)
+		return false;
+	e = file_read_str(AT_FDCWD, "/proc/filesystems", &a, 64 * 1024, &list);
+	if (e) {
+		err_free(e);
+		return false;
+	}
+	while (str_next(&list, '\n', &line))
+		have |= str_has_suffix(line, STR("\toverlay"));
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (have && st.f_type == known[i])
+			return true;
+	return false;
+}
 
 static struct err *pick_snapshotter(const struct config *cfg, const char **ret)
 {
@@ -27,7 +58,9 @@ static struct err *pick_snapshotter(const struct config *cfg, const char **ret)
 
 	if (strcmp(s, "auto") == 0) {
 		TRY(file_mkdirs(AT_FDCWD, cfg->root, 0700));
-		*ret = snapshot_overlay_supported(cfg->root) ? "overlayfs" : "native";
+		*ret = overlay_is_sure(cfg->root) || snapshot_overlay_supported(cfg->root)
+			       ? "overlayfs"
+			       : "native";
 		return NULL;
 	}
 	if (strcmp(s, "overlayfs") != 0 && strcmp(s, "native") != 0)
@@ -36,19 +69,22 @@ static struct err *pick_snapshotter(const struct config *cfg, const char **ret)
 	return NULL;
 }
 
-static struct err *read_id(struct oci_worker *w)
+/* Results in the solver's cache name the worker, so both are in one store; the file is for
+ * people and other programs. */
+static struct err *read_id(struct oci_worker *w, struct kv *kv)
 {
 	char *path = arena_printf(&w->arena, "%s/workerid", w->dir);
 	struct str id;
-	struct err *e = file_read_str(AT_FDCWD, path, &w->arena, 256, &id);
+	bool found;
 
-	if (!e && id.len) {
-		w->id = str_heap(str_trim(id));
+	TRY(kv_get1(kv, "worker", str_from("id"), &w->arena, &id, &found));
+	if (found) {
+		w->id = str_heap(id);
 		return NULL;
 	}
-	err_free(e);
 	w->id = str_heap(str_from(id_new(&w->arena)));
-	return file_replace(AT_FDCWD, path, str_from(w->id), 0600, FILE_SYNC);
+	TRY(kv_put1(kv, KV_LAZY, "worker", str_from("id"), str_from(w->id)));
+	return file_replace(AT_FDCWD, path, str_from(w->id), 0600, FILE_NO_SYNC);
 }
 
 /* Left-overs of an earlier run go; secrets live in memory only. */
@@ -211,7 +247,7 @@ struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv
 	TRY(pick_snapshotter(cfg, &snapshotter));
 	w->dir = mem_printf("%s/runc-%s", cfg->root, snapshotter);
 	TRY(file_mkdirs(AT_FDCWD, w->dir, 0700));
-	TRY(read_id(w));
+	TRY(read_id(w, kv));
 	TRY(make_scratch(w));
 	TRY(make_dir(w, "content", &content_dir));
 	TRY(make_dir(w, "snapshots", &snapshot_dir));

@@ -14,7 +14,7 @@ BASE = "FROM scratch\nADD base.tar /\nENV PATH=/bin\n"
 def reg(request, registry_factory, daemon_factory):
     r = registry_factory(tls=request.param == "https")
     config = f'[registry."{r.host}"]\n'
-    config += f'ca = ["{r.ca}"]\n' if r.ca else "http = true\n"
+    config += f'http = false\nca = ["{r.ca}"]\n' if r.ca else "http = true\n"
     d = daemon_factory(config=config).start()
     yield r, d
     assert d.inner_mounts() == []
