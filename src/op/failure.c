@@ -1,5 +1,7 @@
 #include "op/op_impl.h"
 
+#include "errdefs.pb-c.h"
+
 #define TYPE_PREFIX "github.com/moby/buildkit/"
 
 static struct result_ops ops_of(const struct op_failure *f)
@@ -34,14 +36,14 @@ struct op_failure *op_failure_new(const struct op_base *o, struct result *const 
 	ref_init(&f->base.ref);
 	f->base.free = failure_free;
 	f->worker = o->worker;
-	f->file_action = -1;
+	f->file_action = f->content_input = -1;
 	f->op = proto_dup(&f->arena, o->meta->op);
 	f->metadata = proto_dup(&f->arena, o->meta->md);
 	f->inputs = ARENA_NEW_N(&f->arena, struct result *, n_inputs + 1);
 	f->n_inputs = n_inputs;
 	ops = ops_of(f);
 	for (size_t i = 0; i < n_inputs; i++)
-		f->inputs[i] = ops.ref(inputs[i]);
+		f->inputs[i] = inputs[i] ? ops.ref(inputs[i]) : NULL;
 	return f;
 }
 
@@ -50,65 +52,51 @@ struct op_failure *op_failure_of(struct failure *f)
 	return f ? container_of(f, struct op_failure, base) : NULL;
 }
 
-static void id_list(struct json_out *j, struct str key, const char *const *ids, size_t n)
+static char **id_list(struct arena *a, const char *const *ids, size_t n)
 {
-	if (!n)
-		return;
-	json_key(j, key);
-	json_arr_begin(j);
+	char **list = ARENA_NEW_N(a, char *, n + 1);
+
 	for (size_t i = 0; i < n; i++)
-		json_str(j, str_from(ids[i]));
-	json_arr_end(j);
-}
-
-static int by_key(const void *a, const void *b)
-{
-	const Pb__OpMetadata__DescriptionEntry *const *x = a, *const *y = b;
-
-	return strcmp((*x)->key, (*y)->key);
+		list[i] = arena_strdup(a, ids[i]);
+	return list;
 }
 
 void op_failure_detail(const struct op_failure *f, struct err *e, const char *const *input_ids,
 		       const char *const *mount_ids)
 {
+	Errdefs__Solve solve = ERRDEFS__SOLVE__INIT;
+	Errdefs__FileAction file = ERRDEFS__FILE_ACTION__INIT;
+	Errdefs__ContentCache cache = ERRDEFS__CONTENT_CACHE__INIT;
 	const Pb__OpMetadata *md = f->metadata;
 	struct json_out j;
 	SCOPED_BUF(out, LIMIT_GRPC_MESSAGE);
+	SCOPED_ARENA(a);
 
-	json_out_init(&j, &out, NULL);
-	json_obj_begin(&j);
-	id_list(&j, STR("inputIDs"), input_ids, f->n_inputs);
-	id_list(&j, STR("mountIDs"), mount_ids, f->n_mounts);
-	json_key(&j, STR("op"));
-	gojson_message(&j, &f->op->base);
+	solve.inputids = id_list(&a, input_ids, f->n_inputs);
+	solve.n_inputids = f->n_inputs;
+	solve.mountids = id_list(&a, mount_ids, f->n_mounts);
+	solve.n_mountids = f->n_mounts;
+	solve.op = (Pb__Op *)f->op;
 	if (f->file_action >= 0) {
-		json_key(&j, STR("Subject"));
-		json_obj_begin(&j);
-		json_key(&j, STR("File"));
-		json_obj_begin(&j);
-		if (f->file_action)
-			json_kint(&j, "index", f->file_action);
-		json_obj_end(&j);
-		json_obj_end(&j);
-	} else {
-		json_key(&j, STR("Subject"));
-		json_nil(&j);
+		solve.subject_case = ERRDEFS__SOLVE__SUBJECT_FILE;
+		solve.file = &file;
+		file.index = f->file_action;
+	} else if (f->content_input >= 0) {
+		solve.subject_case = ERRDEFS__SOLVE__SUBJECT_CACHE;
+		solve.cache = &cache;
+		cache.index = f->content_input;
 	}
-	if (md->n_description) {
-		Pb__OpMetadata__DescriptionEntry **d =
-			mem_dup(md->description, md->n_description * sizeof(*d));
-
-		qsort(d, md->n_description, sizeof(*d), by_key);
-		json_key(&j, STR("description"));
-		json_obj_begin(&j);
-		for (size_t i = 0; i < md->n_description; i++) {
-			json_key(&j, str_from(d[i]->key));
-			json_str(&j, str_from(d[i]->value));
-		}
-		json_obj_end(&j);
-		free(d);
+	solve.n_description = md->n_description;
+	solve.description =
+		ARENA_NEW_N(&a, Errdefs__Solve__DescriptionEntry *, md->n_description + 1);
+	for (size_t i = 0; i < md->n_description; i++) {
+		solve.description[i] = ARENA_NEW(&a, Errdefs__Solve__DescriptionEntry);
+		errdefs__solve__description_entry__init(solve.description[i]);
+		solve.description[i]->key = md->description[i]->key;
+		solve.description[i]->value = md->description[i]->value;
 	}
-	json_obj_end(&j);
+	json_out_init(&j, &out, NULL);
+	protojson_message(&j, &solve.base);
 	if (!out.overflow)
 		err_add_detail(e, TYPE_PREFIX "errdefs.Solve+json", buf_str(&out));
 }

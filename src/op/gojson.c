@@ -2,8 +2,17 @@
 
 #include <ctype.h>
 
-/* The generated Go structs: a plain field is named by its proto name and left out when zero; a
- * oneof is a field under its own Go name, holding an object with the Go name of the chosen one. */
+/* Both leave out zero fields and name fields by their proto names; numbers are numbers (proto's own
+ * JSON takes them too). The generated Go structs have a oneof as a field under its own Go name,
+ * holding an object with the Go name of the chosen one; proto's JSON has the chosen one among
+ * the other fields. */
+
+struct printer {
+	struct json_out *j;
+	bool proto;
+};
+
+static void print_message(const struct printer *p, const ProtobufCMessage *m);
 
 static const struct {
 	const ProtobufCMessageDescriptor *desc;
@@ -19,8 +28,10 @@ static const void *member(const ProtobufCMessage *m, unsigned offset)
 	return (const char *)m + offset;
 }
 
-static void scalar(struct json_out *j, const ProtobufCFieldDescriptor *f, const void *p)
+static void scalar(const struct printer *pr, const ProtobufCFieldDescriptor *f, const void *p)
 {
+	struct json_out *j = pr->j;
+
 	switch (f->type) {
 	case PROTOBUF_C_TYPE_INT32:
 	case PROTOBUF_C_TYPE_SINT32:
@@ -51,7 +62,7 @@ static void scalar(struct json_out *j, const ProtobufCFieldDescriptor *f, const 
 		json_base64(j, proto_bytes(*(const ProtobufCBinaryData *)p));
 		break;
 	case PROTOBUF_C_TYPE_MESSAGE:
-		gojson_message(j, *(ProtobufCMessage *const *)p);
+		print_message(pr, *(ProtobufCMessage *const *)p);
 		break;
 	default:
 		json_nil(j); /* no floating point in these messages */
@@ -109,8 +120,9 @@ static int by_key(const void *a, const void *b)
 	return strcmp(*(char *const *)member(x, offset), *(char *const *)member(y, offset));
 }
 
-static void map_value(struct json_out *j, ProtobufCMessage *const *entries, size_t n)
+static void map_value(const struct printer *p, ProtobufCMessage *const *entries, size_t n)
 {
+	struct json_out *j = p->j;
 	ProtobufCMessage **sorted = mem_dup(entries, n * sizeof(*sorted));
 
 	qsort(sorted, n, sizeof(*sorted), by_key);
@@ -119,35 +131,43 @@ static void map_value(struct json_out *j, ProtobufCMessage *const *entries, size
 		const ProtobufCFieldDescriptor *f = sorted[i]->descriptor->fields;
 
 		json_key(j, str_from(*(char *const *)member(sorted[i], f[0].offset)));
-		scalar(j, &f[1], member(sorted[i], f[1].offset));
+		scalar(p, &f[1], member(sorted[i], f[1].offset));
 	}
 	json_obj_end(j);
 	free(sorted);
 }
 
-static void repeated(struct json_out *j, const ProtobufCMessage *m,
+static void repeated(const struct printer *p, const ProtobufCMessage *m,
 		     const ProtobufCFieldDescriptor *f)
 {
 	size_t n = *(const size_t *)member(m, f->quantifier_offset);
 	const char *items = *(char *const *)member(m, f->offset);
+	struct json_out *j = p->j;
 
 	if (!n)
 		return;
 	json_key(j, str_from(f->name));
 	if (is_map(f)) {
-		map_value(j, (ProtobufCMessage *const *)(const void *)items, n);
+		map_value(p, (ProtobufCMessage *const *)(const void *)items, n);
 		return;
 	}
 	json_arr_begin(j);
 	for (size_t i = 0; i < n; i++)
-		scalar(j, f, items + i * scalar_size(f));
+		scalar(p, f, items + i * scalar_size(f));
 	json_arr_end(j);
 }
 
-static void chosen(struct json_out *j, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+static void chosen(const struct printer *p, const ProtobufCMessage *m,
+		   const ProtobufCFieldDescriptor *f)
 {
+	struct json_out *j = p->j;
 	SCOPED_BUF(name, 128);
 
+	if (p->proto) {
+		json_key(j, str_from(f->name));
+		scalar(p, f, member(m, f->offset));
+		return;
+	}
 	buf_add_cstr(&name, f->name);
 	name.data[0] = (char)toupper((unsigned char)name.data[0]);
 	for (size_t i = 0; i < ARRAY_SIZE(oneofs); i++)
@@ -155,13 +175,14 @@ static void chosen(struct json_out *j, const ProtobufCMessage *m, const Protobuf
 			json_key(j, str_from(oneofs[i].name));
 	json_obj_begin(j);
 	json_key(j, buf_str(&name));
-	scalar(j, f, member(m, f->offset));
+	scalar(p, f, member(m, f->offset));
 	json_obj_end(j);
 }
 
-void gojson_message(struct json_out *j, const ProtobufCMessage *m)
+static void print_message(const struct printer *p, const ProtobufCMessage *m)
 {
 	const ProtobufCMessageDescriptor *d;
+	struct json_out *j = p->j;
 
 	if (!m) {
 		json_nil(j);
@@ -174,13 +195,23 @@ void gojson_message(struct json_out *j, const ProtobufCMessage *m)
 
 		if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
 			if (*(const uint32_t *)member(m, f->quantifier_offset) == f->id)
-				chosen(j, m, f);
+				chosen(p, m, f);
 		} else if (f->label == PROTOBUF_C_LABEL_REPEATED) {
-			repeated(j, m, f);
+			repeated(p, m, f);
 		} else if (!is_zero(f, member(m, f->offset))) {
 			json_key(j, str_from(f->name));
-			scalar(j, f, member(m, f->offset));
+			scalar(p, f, member(m, f->offset));
 		}
 	}
 	json_obj_end(j);
+}
+
+void gojson_message(struct json_out *j, const ProtobufCMessage *m)
+{
+	print_message(&(struct printer) { j, false }, m);
+}
+
+void protojson_message(struct json_out *j, const ProtobufCMessage *m)
+{
+	print_message(&(struct printer) { j, true }, m);
 }

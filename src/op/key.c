@@ -93,7 +93,7 @@ static struct err *checksum(struct op_base *o, const struct op_env *env, struct 
 			ref ? cache_ref_id(ref) : "");
 }
 
-struct err *op_content_hash(struct op *op, const struct op_env *env, void *arg,
+static struct err *hash_all(struct op *op, const struct op_env *env, void *arg,
 			    struct result *input, struct digest *ret)
 {
 	struct op_base *o = op_base_of(op);
@@ -115,4 +115,21 @@ struct err *op_content_hash(struct op *op, const struct op_env *env, void *arg,
 	}
 	*ret = digest_sha256(buf_str(&joined));
 	return NULL;
+}
+
+struct err *op_content_hash(struct op *op, const struct op_env *env, void *arg,
+			    struct result *input, struct digest *ret)
+{
+	struct op_base *o = op_base_of(op);
+	struct err *e = hash_all(op, env, arg, input, ret);
+	struct op_failure *f;
+
+	if (!e || !env->failure)
+		return e;
+	f = op_failure_new(o, &input, 1);
+	for (size_t i = 0; i < o->vertex->n_inputs; i++)
+		if (o->deps[i].arg == arg)
+			f->content_input = (int64_t)i;
+	*env->failure = &f->base;
+	return e;
 }

@@ -80,13 +80,16 @@ const char *op_source_pin(const struct op *op);
 struct op_failure {
 	struct failure base;
 	const struct worker *worker;
-	struct result **inputs; /* of the vertex; NULL entries are possible */
+	/* Of an exec one a mount, else one an input of the vertex; NULL entries are possible. */
+	struct result **inputs;
 	size_t n_inputs;
 	struct result **mounts; /* of an exec, by mount number: state at the failure */
 	size_t n_mounts;
 	const Pb__Op *op; /* in arena */
 	const Pb__OpMetadata *metadata;
-	int64_t file_action; /* which, or -1 */
+	int64_t file_action;   /* which, or -1 */
+	int64_t content_input; /* number of the vertex input that could not be hashed (then inputs
+				  has just that one), or -1 */
 	struct arena arena;
 };
 /* NULL for NULL. */

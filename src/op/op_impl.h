@@ -70,6 +70,8 @@ const char *op_name(struct arena *a, const Pb__Op *op, const char *const *inputs
 /* ---- gojson.c ---- */
 /* A message as encoding/json prints the original's generated struct. */
 void gojson_message(struct json_out *j, const ProtobufCMessage *m);
+/* As protobuf's own JSON mapping. */
+void protojson_message(struct json_out *j, const ProtobufCMessage *m);
 
 /* ---- keys ---- */
 /* sha256 of {"Type":type,...}: begin leaves the object open for more members. */

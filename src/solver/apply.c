@@ -410,7 +410,7 @@ void work_done_sched(struct solver *s, struct msg *m)
 		break;
 	}
 	if ((w->kind == WORK_MAP || w->kind == WORK_SLOW) && w->err && !w->dropped && !vs->err)
-		fail(vs, TAKE_PTR(w->err), NULL);
+		fail(vs, TAKE_PTR(w->err), TAKE_PTR(w->failure));
 	sched_queue(vs);
 	work_end_sched(w);
 }

@@ -53,6 +53,7 @@ struct op_env {
 	void *session;              /* group of the sessions of all jobs that share the vertex */
 	struct vprogress *progress; /* the vertex's progress */
 	struct builder *builder;    /* for builds inside the operation */
+	struct failure **failure;   /* what a failing call leaves may be put there; or NULL */
 };
 
 /* Content digest of an input: the slow key. Runs in a task. An empty digest counts as none. */

@@ -74,6 +74,7 @@ static void run_work(struct work *w)
 		.session = w->vs->sessions,
 		.progress = w->vs->progress,
 		.builder = &w->vs->builder,
+		.failure = &w->failure,
 	};
 
 	switch (w->kind) {
