@@ -159,8 +159,16 @@ void record_drops_fini(struct record_drops *d); /* not under the lock */
 void record_hold(struct record *r);
 void record_unhold(struct record *r);
 
-/* ---- store.c: records in kv ---- */
+/* ---- format.c, load.c, store.c: records in kv ---- */
 void record_pack(const struct record *r, struct buf *out);
+struct record_links { /* by id; empty: none */
+	struct str view_of;
+	struct str *parents;
+	size_t n_parents;
+};
+/* Not in the map yet. NULL when it can't be read. */
+struct record *record_unpack(struct cache *c, struct str id, struct str value, struct arena *a,
+			     struct record_links *ret);
 struct err *cache_load(struct cache *c, struct ctx *ctx) ERR_RESULT;
 /* The record changed: it is written soon, if it is one that is kept. */
 void cache_mark_dirty_locked(struct record *r);

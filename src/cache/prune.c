@@ -320,9 +320,9 @@ struct err *cache_prune(struct cache *c, struct ctx *ctx, const struct cache_pru
 	bool idle = false;
 
 	for (size_t i = 0; i < n_rules; i++) {
+		SCOPED_ARENA(a);
 		CLEANUP(filter_freep) struct filter *filter = NULL;
 		struct pruning p = { .c = c, .ctx = ctx, .rule = &rules[i], .each = each };
-		SCOPED_ARENA(a);
 
 		p.arg = arg;
 		TRY(usage_parse_filters(&a, "prune", rules[i].filters, rules[i].n_filters,
