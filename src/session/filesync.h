@@ -23,7 +23,10 @@ struct filesync_sink {
 	void *arg;
 };
 /* What a transfer leaves behind for the next: the list of entries (path, size, mode, mtime,
- * digests), serialised. Opaque; pass the earlier one (or empty) and keep the new one. */
+ * digests), serialised. Opaque; pass the earlier one (or empty) and keep the new one. The directory
+ * must be as that transfer left it: drop the stored list before the call, since a transfer that
+ * breaks leaves a directory that no list describes. Without a list the directory is emptied first.
+ * ret_known is in stream order ('/' sorts before every other byte), strings in the arena. */
 struct err *filesync_receive(struct session *s, struct ctx *ctx, const struct filesync_opts *o,
 			     int dest_dirfd, struct str previous_state, struct buf *ret_state,
 			     struct arena *a, struct contenthash_known **ret_known,
@@ -56,8 +59,9 @@ struct err *fsutil_send(struct grpc_stream *st, struct ctx *ctx, const struct fi
 			size_t n, const struct fsutil_send_opts *o,
 			const struct filesync_sink *sink) ERR_RESULT;
 struct fsutil_recv_opts {
-	bool merge; /* keep what is not sent (local exporter) */
+	bool merge; /* keep what is not sent (local exporter); else a mirror */
 };
+/* Everything is asked for; files belong to the calling user. */
 struct err *fsutil_recv(struct grpc_stream *st, struct ctx *ctx, int dest_dirfd,
 			const struct fsutil_recv_opts *o,
 			const struct filesync_sink *sink) ERR_RESULT;

@@ -171,9 +171,8 @@ static struct err *send_stat(struct sender *s, struct ctx *ctx, const struct fs_
 	packet_put_stat(&s->out, st);
 	TRY(buf_check(&s->out, "entry"));
 	progress(s, s->out.len, false);
-	TRYW(grpc_send(s->st, ctx, buf_str(&s->out)), "failed to send stat %.*s",
-	     STR_ARG(st->path));
-	return NULL;
+	/* Where the stream has ended, its status is the reason. */
+	return grpc_send(s->st, ctx, buf_str(&s->out));
 }
 
 /* The first name of an inode that is sent is the file; the others are links to it. */
@@ -315,8 +314,7 @@ static struct err *send_all(struct sender *s, struct ctx *ctx, const struct file
 		qsort(sorted, n, sizeof(*sorted), by_prefix);
 	for (size_t i = 0; i < n; i++)
 		TRY(send_tree(s, ctx, &sorted[i]));
-	TRYW(grpc_send(s->st, ctx, STR_NONE), "failed to send last stat");
-	return NULL;
+	return grpc_send(s->st, ctx, STR_NONE);
 }
 
 /* ---- sending what is asked for ---- */
