@@ -34,5 +34,9 @@
 #define LIMIT_TAR_PAX (1 * MIB)
 #define LIMIT_HTTP_BODY (16 * MIB) /* of a JSON or error answer kept in memory */
 #define LIMIT_HTTP_HEADERS (256 * KIB) /* of one answer */
+#define LIMIT_URL (16 * KIB)
+#define LIMIT_SOURCE_LABEL (4 * KIB) /* repositories that a blob is noted to be in */
+#define LIMIT_CHALLENGE (64 * KIB) /* of a WWW-Authenticate header */
+#define LIMIT_TLS_ROOTS (16 * MIB) /* PEM of private authorities */
 
 #endif

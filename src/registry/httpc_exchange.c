@@ -293,7 +293,7 @@ static void set_options(struct httpc_exchange *x, CURL *h, struct curl_slist *he
 	(void)curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(h, CURLOPT_PATH_AS_IS, 1L);
 	(void)curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(h, CURLOPT_SHARE, x->c->share);
+	(void)curl_easy_setopt(h, CURLOPT_SHARE, httpc_share(x->c));
 	(void)curl_easy_setopt(h, CURLOPT_ERRORBUFFER, text);
 	(void)curl_easy_setopt(h, CURLOPT_USERAGENT, x->c->user_agent);
 	(void)curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);

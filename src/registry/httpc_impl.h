@@ -9,14 +9,14 @@
 #include "base/lock.h"
 #include "registry/httpc.h"
 
-#include <curl/curl.h>
+#include "registry/curl.h"
 #include <sys/socket.h>
 
 #define HTTPC_SHARED 16 /* more than curl has kinds of shared data */
 
 struct httpc {
 	char *user_agent;
-	CURLSH *share; /* names and TLS sessions */
+	CURLSH *share; /* names and TLS sessions; by httpc_share() */
 	pthread_mutex_t share_locks[HTTPC_SHARED];
 	char *ca_file, *ca_dir; /* the system's roots; NULL: curl's own */
 	struct lock lock;
@@ -73,5 +73,7 @@ struct err *httpc_exchange_run(struct httpc_exchange *x, enum httpc_failure *fai
 struct err *httpc_curl_error(struct httpc_exchange *x, CURLcode code, const char *text,
 			     enum httpc_failure *failure) ERR_RESULT;
 bool httpc_is_redirect(int status);
+
+CURLSH *httpc_share(struct httpc *c);
 
 #endif

@@ -144,12 +144,29 @@ static void curl_start(void)
 		abort();
 }
 
+/* Made with the first call: a daemon that fetches nothing never loads curl. */
+CURLSH *httpc_share(struct httpc *c)
+{
+	(void)pthread_once(&curl_once, curl_start);
+	LOCKED(&c->lock);
+	if (c->share)
+		return c->share;
+	c->share = curl_share_init();
+	if (!c->share)
+		abort(); /* out of memory */
+	(void)curl_share_setopt(c->share, CURLSHOPT_LOCKFUNC, share_lock);
+	(void)curl_share_setopt(c->share, CURLSHOPT_UNLOCKFUNC, share_unlock);
+	(void)curl_share_setopt(c->share, CURLSHOPT_USERDATA, c);
+	(void)curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+	(void)curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	return c->share;
+}
+
 struct httpc *httpc_new(const char *user_agent)
 {
 	struct httpc *c = NEW(struct httpc);
 	const char *file = getenv("SSL_CERT_FILE"), *dir = getenv("SSL_CERT_DIR");
 
-	(void)pthread_once(&curl_once, curl_start);
 	c->user_agent = mem_strdup(user_agent);
 	c->ca_file = file && *file ? mem_strdup(file) : NULL;
 	c->ca_dir = dir && *dir ? mem_strdup(dir) : NULL;
@@ -157,14 +174,6 @@ struct httpc *httpc_new(const char *user_agent)
 	list_init(&c->idle);
 	for (size_t i = 0; i < HTTPC_SHARED; i++)
 		(void)pthread_mutex_init(&c->share_locks[i], NULL);
-	c->share = curl_share_init();
-	if (!c->share)
-		abort();
-	(void)curl_share_setopt(c->share, CURLSHOPT_LOCKFUNC, share_lock);
-	(void)curl_share_setopt(c->share, CURLSHOPT_UNLOCKFUNC, share_unlock);
-	(void)curl_share_setopt(c->share, CURLSHOPT_USERDATA, c);
-	(void)curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-	(void)curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	return c;
 }
 
@@ -173,7 +182,8 @@ void httpc_free(struct httpc *c)
 	if (!c)
 		return;
 	free_all(&c->idle);
-	(void)curl_share_cleanup(c->share);
+	if (c->share)
+		(void)curl_share_cleanup(c->share);
 	for (size_t i = 0; i < HTTPC_SHARED; i++)
 		(void)pthread_mutex_destroy(&c->share_locks[i]);
 	lock_fini(&c->lock);

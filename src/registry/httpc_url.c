@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
+#include "registry/curl.h"
 #include <netinet/in.h>
 
 static void url_cleanup(CURLU **u)
