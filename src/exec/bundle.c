@@ -125,7 +125,8 @@ static struct err *add_mount(struct bundle *b, const struct exec_mount *x, size_
 		source = str_from(place);
 	}
 	m->source = source;
-	spec_bind_options(m, x->readonly || x->mounts->readonly, x->nosuid, x->nodev, x->noexec);
+	spec_bind_options(m, b->e->userns, x->readonly || x->mounts->readonly, x->nosuid, x->nodev,
+			  x->noexec);
 	b->n_mounts++;
 	return NULL;
 }
@@ -136,7 +137,7 @@ static void add_file(struct bundle *b, const char *dest, const char *source, boo
 
 	m->dest = str_from(dest);
 	m->source = str_from(source);
-	spec_bind_options(m, true, strict, strict, strict);
+	spec_bind_options(m, b->e->userns, true, strict, strict, strict);
 }
 
 static struct err *add_hosts(struct bundle *b)
@@ -160,10 +161,12 @@ static struct err *add_mounts(struct bundle *b)
 	TRY(resolvconf_file(b->e->root, &dns, &b->arena, &p));
 	add_file(b, "/etc/resolv.conf", p, true);
 	TRY(add_hosts(b));
-	if (b->e->otel_socket)
-		add_file(b, "/dev/otel-grpc.sock", b->e->otel_socket, false);
 	for (size_t i = 0; i < b->spec->n_mounts; i++)
 		TRY(add_mount(b, &b->spec->mounts[i], i));
+	if (b->e->otel_socket && file_exists(AT_FDCWD, b->e->otel_socket)) {
+		add_file(b, "/dev/otel-grpc.sock", b->e->otel_socket, false);
+		b->traced = true;
+	}
 	return NULL;
 }
 
@@ -184,11 +187,28 @@ static struct err *make_cwd(struct bundle *b)
 					      .uid = b->user.uid,
 					      .gid = b->user.gid };
 
+	struct stat st;
+	struct err *e;
+
 	if (cwd.len <= 1)
 		return NULL;
+	/* Something else than a directory is left to the runtime. */
+	e = inroot_stat(b->rootfd, cwd, true, &st);
+	if (!e)
+		return NULL;
+	err_free(e);
 	TRYW(inroot_mkdirs(b->rootfd, cwd, &o, NULL), "failed to create working directory %.*s",
 	     STR_ARG(cwd));
 	return NULL;
+}
+
+struct err *bundle_add_rootless_stubs(struct bundle *b)
+{
+	const struct inroot_mkdirs_opts o = { .mode = 0755 };
+
+	if (!b->e->rootless)
+		return NULL;
+	return inroot_mkdirs(b->rootfd, STR("/sys"), &o, NULL);
 }
 
 void bundle_spec_in(const struct bundle *b, struct spec_in *ret)
@@ -207,6 +227,7 @@ void bundle_spec_in(const struct bundle *b, struct spec_in *ret)
 		.cgroup_ns = b->e->cgroup_ns,
 		.rootless = b->e->rootless,
 		.host_pid = b->e->host_pid,
+		.traced = b->traced,
 	};
 }
 

@@ -38,7 +38,7 @@ struct executor {
 	struct janitor janitor;
 	const char *otel_socket;
 	struct seccomp seccomp;
-	bool cgroups, cgroup_ns, rootless, host_pid;
+	bool cgroups, cgroup_ns, rootless, host_pid, has_apparmor, userns;
 };
 
 /* All that a container is made of; freed with bundle_release. One thread at a time. */
@@ -55,6 +55,7 @@ struct bundle {
 	struct stubs stubs;
 	struct exec_user user;
 	struct net_lease net;
+	bool traced; /* the trace socket is in it */
 };
 /* Everything up to a config.json that the runtime can run. Undoes itself on failure. */
 struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
@@ -63,6 +64,14 @@ struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_s
  * the background. */
 void bundle_release(struct bundle *b);
 void bundle_spec_in(const struct bundle *b, struct spec_in *ret);
+/* Mount points that a runtime with more rights leaves in a root are there without them too. */
+struct err *bundle_add_rootless_stubs(struct bundle *b) ERR_RESULT;
+struct err *exec_check(const struct executor *e, const struct exec_spec *s) ERR_RESULT;
+/* Runs what was made to its end, errors as executor_run. */
+struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *io,
+		       void (*started)(void *arg), void *arg, int *ret_exit) ERR_RESULT;
+bool exec_is_valid_exit(const struct exec_spec *s, int code);
+struct err *exec_exit_error(int code, bool out_of_memory) ERR_RESULT;
 struct err *exec_check_process(const struct exec_process *p) ERR_RESULT;
 
 /* Kills and removes what a daemon that was killed left below the executor's directory. */

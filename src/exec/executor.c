@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "sys/cgroup.h"
 #include "sys/file.h"
+#include "sys/userns.h"
 
 /* ---- opening ---- */
 
@@ -36,6 +37,20 @@ static struct err *find_runtime(const char *wanted, struct arena *a, const char 
 	return err_new(ERR_NOT_FOUND, "failed to find runc binary");
 }
 
+static bool host_has_apparmor(void)
+{
+	SCOPED_ARENA(a);
+	struct str s;
+	struct err *e =
+		file_read_str(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", &a, 64, &s);
+
+	if (e) {
+		err_free(e);
+		return false;
+	}
+	return s.len && s.ptr[0] == 'Y' && file_exists(AT_FDCWD, "/sys/kernel/security/apparmor");
+}
+
 static void take_config(struct executor *e, const struct executor_config *c)
 {
 	struct arena *a = &e->arena;
@@ -56,6 +71,8 @@ static void take_config(struct executor *e, const struct executor_config *c)
 	};
 	e->rootless = c->rootless;
 	e->host_pid = c->no_process_sandbox;
+	e->has_apparmor = host_has_apparmor();
+	e->userns = userns_inside();
 	e->seccomp = seccomp_probe();
 	e->cgroups = !c->rootless && cgroup_mode() != CGROUP_NONE;
 	e->cgroup_ns = cgroup_mode() == CGROUP_V2;
@@ -87,6 +104,7 @@ static struct err *open_all(struct executor *e, const struct executor_config *c,
 	TRY(file_mkdirs(AT_FDCWD, e->root, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->bundles, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->runc.state, 0700));
+	TRY(resolvconf_reset(e->root));
 	TRY(leftovers_remove(e, ctx));
 	TRY(open_net(e, c, ctx));
 	return janitor_start(&e->janitor, &e->runc, e->bundles);
@@ -127,7 +145,22 @@ const char *executor_net_label(const struct executor *e)
 
 /* ---- running ---- */
 
-static bool is_valid_exit(const struct exec_spec *s, int code)
+static struct err *check_apparmor(const struct executor *e, const struct exec_spec *s)
+{
+	if (!e->apparmor || s->insecure || e->has_apparmor)
+		return NULL;
+	return err_new(ERR_UNKNOWN,
+		       "AppArmor is not supported on this host, but the profile '%s' was specified",
+		       e->apparmor);
+}
+
+struct err *exec_check(const struct executor *e, const struct exec_spec *s)
+{
+	TRY(exec_check_process(&s->process));
+	return check_apparmor(e, s);
+}
+
+bool exec_is_valid_exit(const struct exec_spec *s, int code)
 {
 	if (!s->valid_exit_codes)
 		return code == 0;
@@ -137,14 +170,15 @@ static bool is_valid_exit(const struct exec_spec *s, int code)
 	return false;
 }
 
-/* "exit code: N", with the number for clients as the JSON of gatewayapi.ExitMessage. */
-static struct err *exit_error(int code, bool out_of_memory)
+/* "exit code: N", or ENOMEM's text when the kernel killed for want of memory; with the number for
+ * clients as the JSON of gatewayapi.ExitMessage. */
+struct err *exec_exit_error(int code, bool out_of_memory)
 {
 	SCOPED_BUF(json, 256);
 	struct err *e;
 
 	if (out_of_memory)
-		e = err_new(ERR_UNKNOWN, "exit code: %d: cannot allocate memory", code);
+		e = err_new(ERR_RESOURCE_EXHAUSTED, "cannot allocate memory");
 	else
 		e = err_new(ERR_UNKNOWN, "exit code: %d", code);
 	buf_addf(&json, "{\"Code\":%d}", code);
@@ -152,23 +186,26 @@ static struct err *exit_error(int code, bool out_of_memory)
 	return e;
 }
 
-static struct err *run_bundle(struct bundle *b, struct ctx *ctx, const struct exec_io *io,
-			      int *ret_exit)
+struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *io,
+		       void (*started)(void *arg), void *arg, int *ret_exit)
 {
 	const struct runc_job j = {
 		.id = b->id,
-		.bundle = b->dir,
+		.dir = b->dir,
 		.cgroup = b->cgroup,
-		.pid_file = arena_printf(&b->arena, "%s/pid", b->dir),
+		.pid_name = "pid",
 		.io = io,
+		.tty = b->spec->process.tty,
+		.started = started,
+		.started_arg = arg,
 	};
 	struct proc_status st;
 
 	TRY(runc_run(&b->e->runc, ctx, &j, &st));
 	*ret_exit = st.code;
-	if (is_valid_exit(b->spec, st.code))
+	if (exec_is_valid_exit(b->spec, st.code))
 		return NULL;
-	return exit_error(st.code, b->cgroup[0] && cgroup_oom_kills(b->cgroup) > 0);
+	return exec_exit_error(st.code, b->cgroup[0] && cgroup_oom_kills(b->cgroup) > 0);
 }
 
 struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
@@ -177,10 +214,12 @@ struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_
 	struct bundle b;
 	struct err *err;
 
-	TRY(exec_check_process(&spec->process));
+	TRY(exec_check(e, spec));
 	TRY(ctx_err(ctx));
 	TRY(bundle_make(e, ctx, spec, &b));
-	err = run_bundle(&b, ctx, io, ret_exit);
+	err = bundle_run(&b, ctx, io, io->started, io->arg, ret_exit);
+	if (!err)
+		err = bundle_add_rootless_stubs(&b);
 	bundle_release(&b);
 	return err;
 }

@@ -13,7 +13,7 @@ struct janitor_job {
 
 static void do_job(struct janitor *j, struct janitor_job *job)
 {
-	runc_forget(j->runc, NULL, job->id, job->cgroup);
+	runc_forget(j->runc, job->id, job->cgroup);
 	err_free(rmtree(j->dirfd, job->id));
 	free(job->id);
 	free(job->cgroup);

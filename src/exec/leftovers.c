@@ -53,7 +53,7 @@ struct err *leftovers_remove(struct executor *e, struct ctx *ctx)
 		SCOPED_ARENA(a);
 		const char *id = names.items[i].name;
 
-		runc_forget(&e->runc, ctx_pool(ctx), id, cgroup_of(e, id, &a));
+		runc_forget(&e->runc, id, cgroup_of(e, id, &a));
 		err = err_first(err, rmtree(fd, id));
 	}
 	return err_wrap(err, "remove what is left of old containers");

@@ -42,28 +42,6 @@ static bool next_word(struct str *line, struct str *ret)
 	return n > 0;
 }
 
-static void parse_line(struct parts *p, struct str line)
-{
-	struct str rest = line, key, word;
-
-	if (!next_word(&rest, &key) || key.ptr[0] == '#' || key.ptr[0] == ';')
-		return;
-	if (str_eq(key, STR("nameserver"))) {
-		if (next_word(&rest, &word))
-			vec_push(&p->servers, word);
-	} else if (str_eq(key, STR("search")) || str_eq(key, STR("domain"))) {
-		/* The last one counts. */
-		vec_clear(&p->search);
-		while (next_word(&rest, &word))
-			vec_push(&p->search, word);
-	} else if (str_eq(key, STR("options"))) {
-		while (next_word(&rest, &word))
-			vec_push(&p->options, word);
-	} else {
-		vec_push(&p->other, str_trim(line));
-	}
-}
-
 /* Without the zone of an IPv6 address. */
 static bool parse_address(struct str s, int *ret_family, unsigned char out[16])
 {
@@ -90,36 +68,76 @@ static bool is_loopback(struct str s)
 	return family == AF_INET ? a[0] == 127 : memcmp(a, one, sizeof(one)) == 0;
 }
 
-static struct err *apply(struct parts *p, const struct resolvconf_opts *o)
+static void parse_line(struct parts *p, struct str line)
+{
+	struct str rest = line, key, word;
+	unsigned char a[16];
+	int family;
+
+	if (!next_word(&rest, &key) || key.ptr[0] == '#' || key.ptr[0] == ';')
+		return;
+	if (str_eq(key, STR("nameserver"))) {
+		if (next_word(&rest, &word) && parse_address(word, &family, a))
+			vec_push(&p->servers, word);
+	} else if (str_eq(key, STR("search")) || str_eq(key, STR("domain"))) {
+		if (!str_trim(rest).len)
+			return;
+		/* The last one counts. */
+		vec_clear(&p->search);
+		while (next_word(&rest, &word))
+			vec_push(&p->search, word);
+	} else if (str_eq(key, STR("options"))) {
+		while (next_word(&rest, &word))
+			vec_push(&p->options, word);
+	} else {
+		vec_push(&p->other, str_trim(line));
+	}
+}
+
+static struct err *set_servers(struct parts *p, const struct resolvconf_opts *o)
 {
 	unsigned char a[16];
 	int family;
-	size_t n = 0;
 
-	if (o->n_nameservers)
-		vec_clear(&p->servers);
+	vec_clear(&p->servers);
 	for (size_t i = 0; i < o->n_nameservers; i++) {
 		if (!parse_address(str_from(o->nameservers[i]), &family, a))
-			return err_new(ERR_INVALID_ARGUMENT, "bad nameserver address %s",
+			return err_new(ERR_INVALID_ARGUMENT, "bad nameserver address: %s",
 				       o->nameservers[i]);
 		vec_push(&p->servers, str_from(o->nameservers[i]));
 	}
-	if (o->n_search)
-		vec_clear(&p->search);
-	for (size_t i = 0; i < o->n_search; i++)
-		vec_push(&p->search, str_from(o->search[i]));
-	if (o->n_options)
-		vec_clear(&p->options);
-	for (size_t i = 0; i < o->n_options; i++)
-		vec_push(&p->options, str_from(o->options[i]));
-	if (o->host_net && p->servers.len)
-		return NULL;
+	return NULL;
+}
+
+static void keep_reachable(struct parts *p)
+{
+	size_t n = 0;
+
 	vec_each (&p->servers, s)
 		if (!is_loopback(*s))
 			p->servers.items[n++] = *s;
 	p->servers.len = n;
 	for (size_t i = 0; !n && i < ARRAY_SIZE(public_servers); i++)
 		vec_push(&p->servers, str_from(public_servers[i]));
+}
+
+static struct err *apply(struct parts *p, const struct resolvconf_opts *o)
+{
+	if (o->n_search)
+		vec_clear(&p->search);
+	/* A lone "." is no domain at all. */
+	for (size_t i = 0; i < o->n_search; i++)
+		if (o->n_search > 1 || strcmp(o->search[i], ".") != 0)
+			vec_push(&p->search, str_from(o->search[i]));
+	if (o->n_options)
+		vec_clear(&p->options);
+	for (size_t i = 0; i < o->n_options; i++)
+		vec_push(&p->options, str_from(o->options[i]));
+	/* What was configured is taken as it is. */
+	if (o->n_nameservers)
+		return set_servers(p, o);
+	if (!o->host_net || !p->servers.len)
+		keep_reachable(p);
 	return NULL;
 }
 
@@ -173,6 +191,14 @@ static bool is_resolved_stub(struct str text)
 	while (text.len && str_next(&text, '\n', &line))
 		parse_line(&p, line);
 	return p.servers.len == 1 && str_eq(p.servers.items[0], STR("127.0.0.53"));
+}
+
+struct err *resolvconf_reset(const char *dir)
+{
+	SCOPED_ARENA(a);
+
+	TRY(file_unlink(AT_FDCWD, arena_printf(&a, "%s/resolv.conf", dir)));
+	return file_unlink(AT_FDCWD, arena_printf(&a, "%s/resolv-host.conf", dir));
 }
 
 struct err *resolvconf_file(const char *dir, const struct resolvconf_opts *o, struct arena *a,

@@ -15,6 +15,8 @@ struct resolvconf_opts {
 /* Text in, text out: no files. INVALID_ARGUMENT "bad nameserver address" for junk in opts. */
 struct err *resolvconf_make(struct str source, const struct resolvconf_opts *o,
 			    struct buf *out) ERR_RESULT;
+/* Forgets the files below dir: they are of other settings. */
+struct err *resolvconf_reset(const char *dir) ERR_RESULT;
 /* Path of an up-to-date file below dir (made again when the host's has changed). */
 struct err *resolvconf_file(const char *dir, const struct resolvconf_opts *o, struct arena *a,
 			    const char **ret) ERR_RESULT;

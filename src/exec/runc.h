@@ -12,17 +12,25 @@ struct runc {
 };
 
 struct runc_job {
-	const char *id, *bundle, *cgroup; /* cgroup "" when it has none of its own */
-	const char *pid_file;
+	const char *id;
+	const char *dir;      /* of the pid file; the bundle to be run */
+	const char *cgroup;   /* all of it is killed at the end; "" when it is not ours alone */
+	const char *process;  /* file: in the running container instead; or NULL */
+	const char *pid_name; /* pid file in dir: made by the runtime when the process runs */
 	const struct exec_io *io;
+	bool tty;
+	/* Called once, when the process runs; or NULL. */
+	void (*started)(void *arg);
+	void *started_arg;
 };
 
-/* Runs the bundle's process to its end. The container's processes are gone on return, whatever it
- * returns; its state and cgroup are left for runc_forget. Ended ctx: its error. */
+/* Runs a process to its end. Of a bundle's first process the container's other processes are gone
+ * on return too, whatever it returns; its state and cgroup are left for runc_forget. Ended ctx: its
+ * error. */
 struct err *runc_run(const struct runc *r, struct ctx *ctx, const struct runc_job *j,
 		     struct proc_status *ret) ERR_RESULT;
 /* Kills whatever is left of a container and removes its cgroup and state. Best effort, never
  * interrupted. */
-void runc_forget(const struct runc *r, struct task_pool *pool, const char *id, const char *cgroup);
+void runc_forget(const struct runc *r, const char *id, const char *cgroup);
 
 #endif

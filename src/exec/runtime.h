@@ -60,10 +60,22 @@ struct exec_spec {
 
 struct exec_io {
 	int stdin_fd; /* -1: /dev/null; borrowed */
-	/* Called from one thread each with output as it comes. stream 1 or 2. */
+	/* Called from one thread with output as it comes. stream 1 or 2; of a terminal always 1. */
 	void (*output)(void *arg, int stream, struct str data);
 	void *arg;
+	struct exec_control *control; /* borrowed; or NULL */
+	void (*started)(void *arg);   /* the process runs, same thread as output; or NULL */
 };
+
+/* Reaches a process from other threads while it runs: made before, given in exec_io, for one
+ * process. What comes before the start is done at the start, what comes after the end is
+ * forgotten. */
+struct exec_control;
+struct exec_control *exec_control_new(void);
+void exec_control_free(struct exec_control *c); /* NULL is fine; not while the process runs */
+/* "TERM" or "SIGTERM"; INVALID_ARGUMENT "Unknown signal X". */
+struct err *exec_control_signal(struct exec_control *c, struct str name) ERR_RESULT;
+void exec_control_resize(struct exec_control *c, unsigned rows, unsigned cols);
 
 struct executor;
 struct executor_config {
@@ -91,14 +103,20 @@ const char *executor_net_label(const struct executor *e); /* "host" or "cni" */
 struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
 			 const struct exec_io *io, int *ret_exit) ERR_RESULT;
 
-/* A container that lives for several processes (gateway NewContainer). started() is called when pid
- * 1 runs. */
+/* A container that lives for several processes (gateway NewContainer). Returns when its first
+ * process runs or has already ended. ctx is for the start: then it lives until the first process
+ * ends or it is freed. spec is borrowed for the call, what io points to until container_free. The
+ * mounts' directories must stay until then too. */
 struct container;
 struct err *container_start(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
 			    const struct exec_io *io, struct container **ret) ERR_RESULT;
+/* Another process in it, to its end: errors as executor_run. An empty cwd, user or environment is
+ * that of the first process. May be called from several threads. */
 struct err *container_exec(struct container *c, struct ctx *ctx, const struct exec_process *p,
 			   const struct exec_io *io, int *ret_exit) ERR_RESULT;
+/* The end of the first process: as executor_run. */
 struct err *container_wait(struct container *c, struct ctx *ctx, int *ret_exit) ERR_RESULT;
-void container_free(struct container *c); /* kills */
+/* Kills. No other call may be under way. NULL is fine. */
+void container_free(struct container *c);
 
 #endif

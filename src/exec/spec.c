@@ -7,6 +7,7 @@
 #include "sys/cap.h"
 
 #include <ctype.h>
+#include <sys/statvfs.h>
 
 /* A version that runc and crun of any age take. */
 #define OCI_VERSION "1.0.2"
@@ -117,6 +118,29 @@ static void write_rlimits(struct json_out *j, const struct exec_spec *x)
 	json_arr_end(j);
 }
 
+/* Where a traced program sends its spans; a step may say otherwise. */
+static void write_trace_env(struct json_out *j, const struct exec_process *p)
+{
+	static const struct exec_kv vars[] = {
+		{ STR("OTEL_TRACES_EXPORTER="), STR("otlp") },
+		{ STR("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="), STR("unix:///dev/otel-grpc.sock") },
+		{ STR("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL="), STR("grpc") },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(vars); i++) {
+		SCOPED_BUF(b, 256);
+		bool set = false;
+
+		for (size_t k = 0; k < p->n_env; k++)
+			set = set || str_has_prefix(p->env[k], vars[i].key);
+		if (set)
+			continue;
+		buf_add_str(&b, vars[i].key);
+		buf_add_str(&b, vars[i].value);
+		json_str(j, buf_str(&b));
+	}
+}
+
 static void write_process(struct json_out *j, const struct spec_in *in,
 			  const struct exec_process *p)
 {
@@ -133,6 +157,8 @@ static void write_process(struct json_out *j, const struct spec_in *in,
 	json_arr_begin(j);
 	for (size_t i = 0; i < p->n_env; i++)
 		json_str(j, p->env[i]);
+	if (in->traced)
+		write_trace_env(j, p);
 	json_arr_end(j);
 	json_kstr(j, "cwd", p->cwd.len ? p->cwd : STR("/"));
 	write_caps(j, in->exec->insecure);
@@ -142,20 +168,32 @@ static void write_process(struct json_out *j, const struct spec_in *in,
 	json_obj_end(j);
 }
 
-void spec_bind_options(struct spec_mount *m, bool readonly, bool nosuid, bool nodev, bool noexec)
+void spec_bind_options(struct spec_mount *m, bool userns, bool readonly, bool nosuid, bool nodev,
+		       bool noexec)
 {
+	SCOPED_ARENA(a);
+	struct statvfs st;
+	unsigned long on = 0;
 	size_t n = 0;
 
-	m->options[n++] = "rbind";
-	m->options[n++] = readonly ? "ro" : "rw";
-	if (nosuid)
-		m->options[n++] = "nosuid";
-	if (nodev)
-		m->options[n++] = "nodev";
-	if (noexec)
-		m->options[n++] = "noexec";
-	m->options[n] = NULL;
+	if (userns && statvfs(str_cstr(&a, m->source), &st) == 0)
+		on = st.f_flag;
 	m->type = STR("bind");
+	m->options[n++] = "rbind";
+	m->options[n++] = readonly || (on & ST_RDONLY) ? "ro" : "rw";
+	if (nosuid || (on & ST_NOSUID))
+		m->options[n++] = "nosuid";
+	if (nodev || (on & ST_NODEV))
+		m->options[n++] = "nodev";
+	if (noexec || (on & ST_NOEXEC))
+		m->options[n++] = "noexec";
+	if (on & ST_NOATIME)
+		m->options[n++] = "noatime";
+	if (on & ST_RELATIME)
+		m->options[n++] = "relatime";
+	if (on & ST_NODIRATIME)
+		m->options[n++] = "nodiratime";
+	m->options[n] = NULL;
 }
 
 static void write_mount(struct json_out *j, const struct spec_mount *m)
@@ -224,8 +262,10 @@ static void write_mounts(struct json_out *j, const struct spec_in *in)
 		put_mount(v, &n, &in->mounts[i]);
 	json_key(j, STR("mounts"));
 	json_arr_begin(j);
+	/* Without the rights of the network namespace's owner sysfs can't be mounted. */
 	for (size_t i = 0; i < n; i++)
-		write_mount(j, &v[i]);
+		if (!in->rootless || !str_has_prefix(v[i].dest, STR("/sys")))
+			write_mount(j, &v[i]);
 	json_arr_end(j);
 	free(v);
 }

@@ -10,7 +10,7 @@
 
 struct spec_mount {
 	struct str dest, type, source;
-	const char *options[8]; /* NULL ends */
+	const char *options[10]; /* NULL ends */
 };
 
 struct spec_in {
@@ -26,6 +26,7 @@ struct spec_in {
 	const struct seccomp *seccomp;
 	bool cgroup_ns; /* a cgroup namespace (version 2) */
 	bool rootless;  /* in a user namespace: no resources, no cgroup paths */
+	bool traced;    /* with the variables that point to the trace socket */
 	bool host_pid;  /* no_process_sandbox */
 };
 
@@ -33,7 +34,9 @@ struct spec_in {
 void spec_write(const struct spec_in *in, struct buf *out);
 /* Only the process, as `runc exec --process` takes it. */
 void spec_write_process(const struct spec_in *in, const struct exec_process *p, struct buf *out);
-/* Options of a bind mount. */
-void spec_bind_options(struct spec_mount *m, bool readonly, bool nosuid, bool nodev, bool noexec);
+/* Type and options of a bind mount of m->source. In a user namespace the flags of the mount that
+ * the source is on can't be taken off, so they are given again. */
+void spec_bind_options(struct spec_mount *m, bool userns, bool readonly, bool nosuid, bool nodev,
+		       bool noexec);
 
 #endif
