@@ -21,7 +21,7 @@ packages:
 
 $(B)/meson/build.ninja:
 	@tools/install-packages.sh build
-	meson setup $(B)/meson --buildtype=release -Ddebug=true
+	meson setup $(B)/meson
 
 # ninja knows what is up to date.
 $(B)/bin: $(B)/meson/build.ninja FORCE

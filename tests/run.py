@@ -75,7 +75,7 @@ def meson_tests(dir, setup, suites=()):
 
 
 def suite_unit(build):
-    return meson_tests(build / "meson", ["--buildtype=release", "-Ddebug=true"])
+    return meson_tests(build / "meson", [])
 
 
 def suite_asan(build):
