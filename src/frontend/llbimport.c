@@ -66,7 +66,9 @@ static struct err *add_locations(struct import *im)
 			.filename = str_from(src->infos[i]->filename),
 			.language = str_from(src->infos[i]->language),
 			.data = proto_bytes(src->infos[i]->data),
-			.definition = src->infos[i]->definition,
+			.definition = src->infos[i]->definition
+					      ? proto_dup(im->a, src->infos[i]->definition)
+					      : NULL,
 		};
 	for (size_t i = 0; i < src->n_locations; i++) {
 		const Pb__Source__LocationsEntry *e = src->locations[i];

@@ -117,6 +117,7 @@ static struct err *check_caps(struct df *df, bool *ret_forward)
 }
 
 typedef Moby__Buildkit__V1__Frontend__SolveRequest solve_request;
+typedef Moby__Buildkit__V1__Frontend__CacheOptionsEntry cache_entry;
 typedef Moby__Buildkit__V1__Frontend__SolveRequest__FrontendOptEntry opt_entry;
 typedef Moby__Buildkit__V1__Frontend__SolveRequest__FrontendInputsEntry input_entry;
 
@@ -203,8 +204,10 @@ static struct err *run_job(struct ctx *ctx, void *arg)
 	TRY(plan_run(p));
 	TRYW(llb_marshal(&p->a, p->target_ptr->state.out, &p->target, &req.definition, NULL),
 	     "failed to marshal LLB definition");
-	req.cacheimports = j->df->opts.cache_imports;
 	req.n_cacheimports = j->df->opts.n_cache_imports;
+	req.cacheimports = ARENA_NEW_N(&p->a, cache_entry *, req.n_cacheimports);
+	for (size_t i = 0; i < req.n_cacheimports; i++)
+		req.cacheimports[i] = proto_dup(&p->a, j->df->opts.cache_imports[i]);
 	TRY(j->df->bridge->ops->solve(j->df->bridge, ctx, &req, &res));
 	TRY(frontend_result_single(&res, &ref));
 	j->ref = bridge_ref_get(ref);

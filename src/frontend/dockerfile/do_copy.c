@@ -274,7 +274,7 @@ static struct str history_text(const struct copy *c)
 static void finish_node(struct copy *c, struct llb_node *n, struct str name)
 {
 	llb_name(c->a, n, name);
-	llb_locate(c->a, n, &c->d->p->df->map, c->d->in->loc.start, c->d->in->loc.end);
+	llb_locate(c->a, n, &c->d->p->map, c->d->in->loc.start, c->d->in->loc.end);
 	if (c->d->s->ignore_cache)
 		llb_ignore_cache(n);
 }

@@ -41,7 +41,7 @@ struct err *do_workdir(struct doing *d)
 		if (p->has_epoch)
 			mkdir->timestamp = p->epoch * NSEC_PER_SEC;
 		llb_name(&p->a, n, step_name(p, s, text, os, &s->state.env));
-		llb_locate(&p->a, n, &p->df->map, d->in->loc.start, d->in->loc.end);
+		llb_locate(&p->a, n, &p->map, d->in->loc.start, d->in->loc.end);
 		s->state.out = llb_out_of(n);
 	}
 	stage_history(p, s, str_from(arena_printf(&p->a, "WORKDIR %.*s", STR_ARG(dir))), layer);

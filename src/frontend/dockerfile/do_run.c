@@ -457,7 +457,7 @@ struct err *do_run(struct doing *d)
 		return err_new(ERR_UNKNOWN,
 			       "failed to marshal LLB definition: arguments are required");
 	llb_describe(a, r.n, "com.docker.dockerfile.v1.command", d->in->code);
-	llb_locate(a, r.n, &d->p->df->map, d->in->loc.start, d->in->loc.end);
+	llb_locate(a, r.n, &d->p->map, d->in->loc.start, d->in->loc.end);
 	if (s->ignore_cache)
 		llb_ignore_cache(r.n);
 	TRY(add_mounts(&r));

@@ -24,7 +24,8 @@ static struct err *set_bool(struct flag *f, struct str value, bool has_value)
 	return NULL;
 }
 
-struct err *instr_flags_parse(struct arena *a, const struct strs *words, struct flag *flags, size_t n)
+struct err *instr_flags_parse(struct arena *a, const struct strs *words, struct flag *flags,
+			      size_t n)
 {
 	for (size_t i = 0; i < words->len; i++) {
 		struct str name, value;

@@ -16,6 +16,6 @@ struct flag {
 };
 
 struct err *instr_flags_parse(struct arena *a, const struct strs *words, struct flag *flags,
-			size_t n) ERR_RESULT;
+			      size_t n) ERR_RESULT;
 
 #endif

@@ -8,8 +8,10 @@ static struct strs command_line(const struct parsing *p, size_t from)
 {
 	struct strs args = p->line->args, out = { 0 };
 
-	args.items += from;
-	args.len -= from;
+	if (from) {
+		args.items += from;
+		args.len -= from;
+	}
 	if (p->line->json || !args.len)
 		return args;
 	strs_add(p->a, &out, strs_join(p->a, &args, STR(" ")));

@@ -11,6 +11,8 @@ void plan_init(struct plan *p, struct df *df, struct ctx *ctx, const struct plat
 		.has_target = platform != NULL,
 		.target = platform ? *platform : *df->opts.build_platform,
 	};
+	p->map = df->map;
+	p->map.definition = proto_dup(&p->a, df->map.definition);
 	p->lint.a = &p->a;
 	p->lint.called = ARENA_NEW(&p->a, struct strs);
 }
@@ -148,6 +150,8 @@ static struct err *take_triggers(struct plan *p, struct stage *s, bool *ret_new_
 {
 	struct strs triggers;
 
+	if (s->unregistered) /* nothing is built on it */
+		return NULL;
 	stage_inherit(p, s);
 	triggers = strs_clone(&p->a, &s->image.on_build);
 	if (s->base && !s->on_build_known) {

@@ -93,6 +93,8 @@ struct plan {
 	struct df *df;
 	struct ctx *ctx;
 	struct arena a;
+	/* Of the Dockerfile, with a definition of its own: packing sorts maps in place. */
+	struct llb_source_map map;
 	struct lint lint;
 	struct dockerfile file;
 	struct shell shell;

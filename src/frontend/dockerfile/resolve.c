@@ -167,8 +167,7 @@ static void use_image(struct plan *p, struct stage *s, const struct platform *os
 	llb_name(&p->a, n,
 		 step_name(p, s, str_from(arena_printf(&p->a, "FROM %.*s", STR_ARG(s->base_name))),
 			   os, &no_env));
-	llb_locate(&p->a, n, &p->df->map, s->from.loc.start,
-		   s->from.loc.set ? s->from.loc.end : -1);
+	llb_locate(&p->a, n, &p->map, s->from.loc.start, s->from.loc.set ? s->from.loc.end : -1);
 	s->state = state_new(llb_out_of(n));
 	state_set_platform(&s->state, os);
 }
