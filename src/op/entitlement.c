@@ -13,25 +13,33 @@ struct err *entitlement_parse(struct str name, enum entitlement *ret)
 	return NULL;
 }
 
-static struct err *check_devices(const Pb__ExecOp *exec)
+static const char *step_name(const Pb__ExecOp *exec, const Pb__OpMetadata *md, struct buf *b)
 {
-	SCOPED_BUF(names, LIMIT_ERROR_TEXT);
-	size_t n = 0;
+	const char *name =
+		md ? PROTO_MAP_GET(md->n_description, md->description, "llb.customname") : NULL;
 
-	for (size_t i = 0; i < exec->n_cdidevices; i++) {
-		if (exec->cdidevices[i]->optional)
-			continue;
-		buf_addf(&names, "%s%s", n++ ? ", " : "", exec->cdidevices[i]->name);
-	}
-	if (!n)
-		return NULL;
-	return err_new(ERR_PERMISSION_DENIED,
-		       n == 1 ? "device %s is requested by the build but not allowed"
-			      : "devices %s are requested by the build but not allowed",
-		       buf_cstr(&names));
+	if (name && name[0])
+		return name;
+	for (size_t i = 0; i < exec->meta->n_args; i++)
+		buf_addf(b, "%s%s", i ? " " : "", exec->meta->args[i]);
+	return buf_cstr(b);
 }
 
-struct err *entitlement_check(const Pb__Op *op, unsigned allowed)
+/* There is no support for devices: only optional ones can be asked for. */
+static struct err *check_devices(const Pb__ExecOp *exec, const Pb__OpMetadata *md)
+{
+	SCOPED_BUF(b, LIMIT_ERROR_TEXT);
+
+	for (size_t i = 0; i < exec->n_cdidevices; i++)
+		if (!exec->cdidevices[i]->optional)
+			return err_new(ERR_UNKNOWN,
+				       "CDI device \"%s\" is required by step \"%s\", but CDI "
+				       "device support is disabled",
+				       exec->cdidevices[i]->name, step_name(exec, md, &b));
+	return NULL;
+}
+
+struct err *entitlement_check(const Pb__Op *op, const Pb__OpMetadata *md, unsigned allowed)
 {
 	const Pb__ExecOp *exec = op->exec;
 
@@ -43,7 +51,5 @@ struct err *entitlement_check(const Pb__Op *op, unsigned allowed)
 	    !(allowed & ENTITLEMENT_SECURITY_INSECURE))
 		return err_new(ERR_PERMISSION_DENIED,
 			       "entitlement security.insecure is not allowed");
-	if (!(allowed & ENTITLEMENT_DEVICE))
-		return check_devices(exec);
-	return NULL;
+	return check_devices(exec, md);
 }

@@ -132,22 +132,12 @@ static const char *emulator_of(const struct exec_op *o)
 	return w->emulator ? w->emulator(w, o->base.meta->platform) : NULL;
 }
 
-static struct err *check_devices(const Pb__ExecOp *pb)
-{
-	for (size_t i = 0; i < pb->n_cdidevices; i++)
-		if (!pb->cdidevices[i]->optional)
-			return err_new(ERR_UNIMPLEMENTED, "CDI device %s is not supported",
-				       pb->cdidevices[i]->name);
-	return NULL;
-}
-
 struct err *exec_op_spec(struct exec_op *o, const struct op_env *env, struct arena *a,
 			 struct exec_spec *ret)
 {
 	const Pb__Meta *meta = o->pb->meta;
 	const char *parent = o->base.meta->graph->cgroup_parent;
 
-	TRY(check_devices(o->pb));
 	*ret = (struct exec_spec) {
 		.process = { .cwd = str_from(meta->cwd), .user = str_from(meta->user) },
 		.insecure = o->pb->security == PB__SECURITY_MODE__SECURITY_MODE_INSECURE,

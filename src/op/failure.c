@@ -179,7 +179,8 @@ void op_add_source_details(const struct graph *g, struct err *e)
 		return;
 	locs = PROTO_MAP_GET(map->n_locations, map->locations,
 			     digest_format(&op_meta_of(v)->original, text));
-	for (size_t i = 0; locs && i < locs->n_locations; i++) {
+	/* The last one is the outermost, and that comes first. */
+	for (size_t i = locs ? locs->n_locations : 0; i-- > 0;) {
 		const Pb__Location *l = locs->locations[i];
 
 		if (l->sourceindex >= 0 && (size_t)l->sourceindex < map->n_infos)

@@ -109,31 +109,45 @@ static struct digest actions_digest(struct file_op *o)
 	return key_json_end(&k);
 }
 
-static int by_path(const void *a, const void *b)
+static int by_path_down(const void *a, const void *b)
 {
-	const struct content_select *x = a, *y = b;
-
-	return str_cmp(x->path, y->path);
+	return -str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
 
 static void set_dep(struct file_op *o, struct cache_dep *dep, struct selected *s)
 {
 	struct arena *a = &o->base.arena;
-	struct content_selects *all = ARENA_NEW(a, struct content_selects);
-	struct content_select *list = ARENA_NEW_N(a, struct content_select, s->list.len);
-	SCOPED_BUF(paths, LIMIT_GRPC_MESSAGE * 2);
+	struct str *paths = mem_calloc(s->list.len, sizeof(*paths));
+	SCOPED_BUF(joined, LIMIT_GRPC_MESSAGE * 2);
 
-	memcpy(list, s->list.items, s->list.len * sizeof(*list));
-	qsort(list, s->list.len, sizeof(*list), by_path);
+	for (size_t i = 0; i < s->list.len; i++)
+		paths[i] = s->list.items[i].path;
+	qsort(paths, s->list.len, sizeof(*paths), by_path_down);
 	for (size_t i = 0; i < s->list.len; i++) {
 		if (i)
-			buf_add_char(&paths, '\0');
-		buf_add_str(&paths, list[i].path);
+			buf_add_char(&joined, '\0');
+		buf_add_str(&joined, paths[i]);
 	}
-	*all = (struct content_selects) { list, s->list.len };
-	dep->selector = digest_sha256(buf_str(&paths));
+	free(paths);
+	dep->selector = digest_sha256(buf_str(&joined));
 	dep->content_hash = op_content_hash;
-	dep->arg = all;
+	dep->arg = content_selects_new(a, s->list.items, s->list.len);
+}
+
+/* Names of owners are looked up in files of an input. */
+static void select_names(struct file_op *o, struct selected *s, const Pb__ChownOpt *c)
+{
+	struct content_select sel = { .opts.follow_links = true };
+	int64_t i;
+
+	if (c && file_owner_input(c->user, &i) && is_input(o, i)) {
+		sel.path = STR("/etc/passwd");
+		vec_push(&s[i].list, sel);
+	}
+	if (c && file_owner_input(c->group, &i) && is_input(o, i)) {
+		sel.path = STR("/etc/group");
+		vec_push(&s[i].list, sel);
+	}
 }
 
 void file_op_make_key(struct file_op *o)
@@ -147,6 +161,7 @@ void file_op_make_key(struct file_op *o)
 
 		if (is_input(o, a->input))
 			s[a->input].whole = true;
+		select_names(o, s, file_action_owner(a));
 		if (a->action_case == PB__FILE_ACTION__ACTION_COPY &&
 		    is_input(o, a->secondaryinput))
 			select_source(o, &s[a->secondaryinput], a->copy);

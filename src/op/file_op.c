@@ -89,35 +89,44 @@ static struct err *check_index(const struct file_op *o, int64_t i)
 	return NULL;
 }
 
-static struct err *check_owner(const struct file_op *o, const Pb__ChownOpt *c)
+const Pb__ChownOpt *file_action_owner(const Pb__FileAction *a)
 {
+	switch (a->action_case) {
+	case PB__FILE_ACTION__ACTION_COPY:
+		return a->copy->owner;
+	case PB__FILE_ACTION__ACTION_MKFILE:
+		return a->mkfile->owner;
+	case PB__FILE_ACTION__ACTION_MKDIR:
+		return a->mkdir->owner;
+	case PB__FILE_ACTION__ACTION_SYMLINK:
+		return a->symlink->owner;
+	default:
+		return NULL;
+	}
+}
+
+static struct err *check_user(const struct file_op *o, const Pb__UserOpt *u)
+{
+	size_t n = o->base.vertex->n_inputs + o->pb->n_actions;
 	int64_t i;
 
-	if (c && file_owner_input(c->user, &i))
-		TRY(check_index(o, i));
-	if (c && file_owner_input(c->group, &i))
-		TRY(check_index(o, i));
+	if (file_owner_input(u, &i) && (i < 0 || (uint64_t)i >= n))
+		return INVALID("invalid user index: %lld", (long long)i);
 	return NULL;
 }
 
 static struct err *check_action(const struct file_op *o, const Pb__FileAction *a)
 {
+	const Pb__ChownOpt *c = file_action_owner(a);
+
 	TRY(check_index(o, a->input));
 	TRY(check_index(o, a->secondaryinput));
-	switch (a->action_case) {
-	case PB__FILE_ACTION__ACTION_COPY:
-		return check_owner(o, a->copy->owner);
-	case PB__FILE_ACTION__ACTION_MKFILE:
-		return check_owner(o, a->mkfile->owner);
-	case PB__FILE_ACTION__ACTION_MKDIR:
-		return check_owner(o, a->mkdir->owner);
-	case PB__FILE_ACTION__ACTION_SYMLINK:
-		return check_owner(o, a->symlink->owner);
-	case PB__FILE_ACTION__ACTION_RM:
-		return NULL;
-	default:
+	if (a->action_case == PB__FILE_ACTION__ACTION__NOT_SET)
 		return INVALID("invalid action type");
-	}
+	if (!c)
+		return NULL;
+	TRY(check_user(o, c->user));
+	return check_user(o, c->group);
 }
 
 struct err *op_make_file(const struct vertex *v, struct op **ret)

@@ -13,6 +13,8 @@ struct file_op {
 	size_t n_outputs;
 };
 
+/* NULL for actions without one. */
+const Pb__ChownOpt *file_action_owner(const Pb__FileAction *a);
 /* Digest and deps of the inputs. */
 void file_op_make_key(struct file_op *o);
 

@@ -35,26 +35,10 @@ static void state_fini(struct state *s)
 
 /* ---- who needs what ---- */
 
-static const Pb__ChownOpt *owner_of(const Pb__FileAction *a)
-{
-	switch (a->action_case) {
-	case PB__FILE_ACTION__ACTION_COPY:
-		return a->copy->owner;
-	case PB__FILE_ACTION__ACTION_MKFILE:
-		return a->mkfile->owner;
-	case PB__FILE_ACTION__ACTION_MKDIR:
-		return a->mkdir->owner;
-	case PB__FILE_ACTION__ACTION_SYMLINK:
-		return a->symlink->owner;
-	default:
-		return NULL;
-	}
-}
-
 /* All that action i reads; the base first. At most four. */
 static size_t needs(const Pb__FileAction *a, int64_t out[4])
 {
-	const Pb__ChownOpt *c = owner_of(a);
+	const Pb__ChownOpt *c = file_action_owner(a);
 	int64_t i;
 	size_t n = 0;
 
@@ -145,7 +129,7 @@ static struct err *begin(struct solving *s, struct state *st, int64_t base)
 static struct err *find_owner(struct solving *s, const Pb__FileAction *a, int root,
 			      struct file_owner *ret)
 {
-	const Pb__ChownOpt *c = owner_of(a);
+	const Pb__ChownOpt *c = file_action_owner(a);
 	int user_fd = -1, group_fd = -1;
 	int64_t i;
 

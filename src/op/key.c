@@ -93,6 +93,57 @@ static struct err *checksum(struct op_base *o, const struct op_env *env, struct 
 			ref ? cache_ref_id(ref) : "");
 }
 
+static bool is_plain(const struct content_select *s)
+{
+	return !s->opts.wildcard && !s->opts.n_include && !s->opts.n_exclude;
+}
+
+/* Does b, taken whole, cover a? */
+static bool is_covered(const struct content_select *a, const struct content_select *b)
+{
+	struct str below = str_trim_suffix(b->path, STR("/"));
+
+	if (!is_plain(a) || !is_plain(b) || a->opts.follow_links != b->opts.follow_links)
+		return false;
+	return a->path.len > below.len && a->path.ptr[below.len] == '/' &&
+	       str_has_prefix(a->path, below) && !str_eq(a->path, b->path);
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct content_select *x = a, *y = b;
+	int order = str_cmp(x->path, y->path);
+
+	if (order)
+		return order;
+	return (int)is_plain(y) - (int)is_plain(x) ?: x->opts.follow_links - y->opts.follow_links;
+}
+
+static bool is_twice(const struct content_select *s, const struct content_select *before)
+{
+	return is_plain(s) && is_plain(before) && str_eq(s->path, before->path) &&
+	       s->opts.follow_links == before->opts.follow_links;
+}
+
+struct content_selects *content_selects_new(struct arena *a, struct content_select *list, size_t n)
+{
+	struct content_selects *out = ARENA_NEW(a, struct content_selects);
+	struct content_select *kept = ARENA_NEW_N(a, struct content_select, n + 1);
+
+	if (n)
+		qsort(list, n, sizeof(*list), by_path);
+	for (size_t i = 0; i < n; i++) {
+		bool covered = out->n && is_twice(&list[i], &kept[out->n - 1]);
+
+		for (size_t k = 0; k < n && !covered; k++)
+			covered = is_covered(&list[i], &list[k]);
+		if (!covered)
+			kept[out->n++] = list[i];
+	}
+	out->list = kept;
+	return out;
+}
+
 static struct err *hash_all(struct op *op, const struct op_env *env, void *arg,
 			    struct result *input, struct digest *ret)
 {
@@ -102,8 +153,6 @@ static struct err *hash_all(struct op *op, const struct op_env *env, void *arg,
 	SCOPED_BUF(joined, KEY_JSON_MAX);
 
 	TRY(op_unlazy(env, ref));
-	if (s->n == 1)
-		return checksum(o, env, ref, &s->list[0], ret);
 	for (size_t i = 0; i < s->n; i++) {
 		struct digest d;
 		char text[DIGEST_TEXT_MAX];

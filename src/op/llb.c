@@ -161,7 +161,8 @@ static struct err *apply_policy(struct loader *l, struct loading *x)
 			.variant = str_from(p->variant),
 			.os_version = str_from(p->osversion),
 		});
-	TRY(policy->evaluate(policy->arg, l->ctx, l->arena, x->op->source, &pf, &changed));
+	TRYW(policy->evaluate(policy->arg, l->ctx, l->arena, x->op->source, &pf, &changed),
+	     "error evaluating the source policy");
 	x->changed = x->changed || changed;
 	return NULL;
 }
@@ -198,7 +199,7 @@ static struct err *finish_op(struct loader *l, struct loading *x)
 
 	TRY(check_caps(md));
 	TRY(op_validate(x->op));
-	TRY(entitlement_check(x->op, l->o->entitlements));
+	TRY(entitlement_check(x->op, md, l->o->entitlements));
 	TRY(apply_policy(l, x));
 	v.name = vertex_name(l, x, md);
 	inputs = ARENA_NEW_N(a, struct vertex_input, x->op->n_inputs + 1);
@@ -285,6 +286,7 @@ static struct err *load(struct loader *l, uint32_t *ret_vertex, uint32_t *ret_ou
 	const Pb__Op *last;
 	struct loading *top;
 
+	TRY(op_check_source_map(l->def->source));
 	TRY(parse_ops(l));
 	last = l->ops[l->def->n_def - 1].op;
 	if (!last->n_inputs)

@@ -2,6 +2,15 @@
 
 #define INVALID(...) err_new(ERR_INVALID_ARGUMENT, __VA_ARGS__)
 
+static struct err *check_source(const Pb__SourceOp *op, size_t n_inputs)
+{
+	if (!op)
+		return INVALID("invalid nil source op");
+	if (n_inputs)
+		return INVALID("invalid source op with %zu inputs", n_inputs);
+	return NULL;
+}
+
 static struct err *check_exec(const Pb__ExecOp *op)
 {
 	bool root = false;
@@ -18,6 +27,8 @@ static struct err *check_exec(const Pb__ExecOp *op)
 		root = root || strcmp(op->mounts[i]->dest, "/") == 0;
 	if (!root)
 		return INVALID("invalid exec op with no rootfs");
+	if (!proto_enum_known(&pb__security_mode__descriptor, op->security))
+		return INVALID("invalid security mode %d", op->security);
 	return NULL;
 }
 
@@ -30,12 +41,28 @@ static struct err *check_file(const Pb__FileOp *op)
 	return NULL;
 }
 
-static struct err *check_diff(const Pb__DiffOp *op)
+static struct err *check_merge(const Pb__MergeOp *op, size_t n_inputs)
 {
+	if (!op)
+		return INVALID("invalid nil merge op");
+	if (op->n_inputs != n_inputs)
+		return INVALID("invalid merge op with %zu inner inputs and %zu outer inputs",
+			       op->n_inputs, n_inputs);
+	return NULL;
+}
+
+static struct err *check_diff(const Pb__DiffOp *op, size_t n_inputs)
+{
+	size_t n;
+
 	if (!op)
 		return INVALID("invalid nil diff op");
 	if (!op->lower || !op->upper)
 		return INVALID("invalid diff op with nil lower or upper input");
+	n = (size_t)(op->lower->input != -1) + (size_t)(op->upper->input != -1);
+	if (n != n_inputs)
+		return INVALID("invalid diff op with %zu inner inputs and %zu outer inputs", n,
+			       n_inputs);
 	return NULL;
 }
 
@@ -60,7 +87,7 @@ struct err *op_validate(const Pb__Op *op)
 		return INVALID("invalid nil op");
 	switch (op->op_case) {
 	case PB__OP__OP_SOURCE:
-		return op->source ? NULL : INVALID("invalid nil source op");
+		return check_source(op->source, op->n_inputs);
 	case PB__OP__OP_EXEC:
 		return check_exec(op->exec);
 	case PB__OP__OP_FILE:
@@ -68,12 +95,30 @@ struct err *op_validate(const Pb__Op *op)
 	case PB__OP__OP_BUILD:
 		return op->build ? NULL : INVALID("invalid nil build op");
 	case PB__OP__OP_MERGE:
-		return op->merge ? NULL : INVALID("invalid nil merge op");
+		return check_merge(op->merge, op->n_inputs);
 	case PB__OP__OP_DIFF:
-		return check_diff(op->diff);
+		return check_diff(op->diff, op->n_inputs);
 	case PB__OP__OP_PASSTHROUGH:
 		return check_passthrough(op->passthrough, op->n_inputs);
 	default:
 		return INVALID("could not resolve op of unknown type");
 	}
+}
+
+struct err *op_check_source_map(const Pb__Source *map)
+{
+	for (size_t i = 0; map && i < map->n_locations; i++) {
+		const char *digest = map->locations[i]->key;
+		const Pb__Locations *locs = map->locations[i]->value;
+
+		if (!locs)
+			return INVALID("invalid nil source locations for vertex %s", digest);
+		for (size_t k = 0; k < locs->n_locations; k++) {
+			int32_t n = locs->locations[k]->sourceindex;
+
+			if (n < 0 || (size_t)n >= map->n_infos)
+				return INVALID("invalid source index %d for vertex %s", n, digest);
+		}
+	}
+	return NULL;
 }

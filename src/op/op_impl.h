@@ -61,7 +61,8 @@ struct err *op_make_passthrough(const struct vertex *v, struct op **ret);
 /* ---- llb_check.c ---- */
 /* Structure of one op: INVALID_ARGUMENT "invalid exec op with no mounts", ... */
 struct err *op_validate(const Pb__Op *op);
-struct err *entitlement_check(const Pb__Op *op, unsigned allowed);
+struct err *op_check_source_map(const Pb__Source *map);
+struct err *entitlement_check(const Pb__Op *op, const Pb__OpMetadata *md, unsigned allowed);
 
 /* ---- names.c ---- */
 /* Of a vertex without a custom name. inputs are the names of its inputs' vertices. */
@@ -92,6 +93,8 @@ struct content_selects {
 	const struct content_select *list;
 	size_t n;
 };
+/* Without paths that are below others; sorted. */
+struct content_selects *content_selects_new(struct arena *a, struct content_select *list, size_t n);
 /* For cache_dep.content_hash; arg is a struct content_selects. Pulls what is lazy first. */
 struct err *op_content_hash(struct op *op, const struct op_env *env, void *arg,
 			    struct result *input, struct digest *ret);
