@@ -341,6 +341,9 @@ struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref
 		record_link_locked(r, &p, p ? 1 : 0);
 	}
 	record_add_variant_locked(r, v);
+	/* The blob that was asked for is the one to unpack: another one with the same content may be
+	 * broken. */
+	record_prefer_blob_locked(r, &b->desc.digest);
 	if (f)
 		record_add_fetcher_locked(r, f, &drop);
 	*ret = record_ref_locked(r);
