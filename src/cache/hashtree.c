@@ -1,5 +1,6 @@
 #include "cache/hashtree.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -225,6 +226,20 @@ static struct err *build_dir(struct hashtree *t, uint32_t dir, const struct cont
 	return e;
 }
 
+/* Clean, relative, no name of a directory's own. */
+static bool is_good_path(struct str path)
+{
+	struct str name;
+
+	if (!path.len || path.len > LIMIT_PATH || memchr(path.ptr, 0, path.len))
+		return false;
+	while (str_next(&path, '/', &name))
+		if (!name.len || name.len > LIMIT_FILE_NAME || str_eq(name, STR(".")) ||
+		    str_eq(name, STR("..")))
+			return false;
+	return true;
+}
+
 struct err *hashtree_build(const struct contenthash_known *known, size_t n, struct hashtree **ret)
 {
 	CLEANUP_FREE const struct contenthash_known **all = mem_calloc(n, sizeof(*all));
@@ -233,14 +248,19 @@ struct err *hashtree_build(const struct contenthash_known *known, size_t n, stru
 
 	for (size_t i = 0; i < n && !e; i++) {
 		all[i] = &known[i];
-		if (!known[i].path.len || known[i].path.ptr[0] == '/' ||
-		    known[i].digest.algo != DIGEST_SHA256)
+		if (!is_good_path(known[i].path) || known[i].digest.algo != DIGEST_SHA256)
 			e = err_new(ERR_INVALID_ARGUMENT, "invalid checksum of \"%.*s\"",
 				    STR_ARG(known[i].path));
 	}
 	if (!e) {
 		if (n)
 			qsort(all, n, sizeof(*all), by_tree_order);
+		for (size_t i = 1; i < n && !e; i++)
+			if (str_eq(all[i - 1]->path, all[i]->path))
+				e = err_new(ERR_INVALID_ARGUMENT, "checksum of \"%.*s\" twice",
+					    STR_ARG(all[i]->path));
+	}
+	if (!e) {
 		e = build_dir(t, 0, all, 0, n, 0);
 	}
 	if (e) {

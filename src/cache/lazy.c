@@ -3,6 +3,7 @@
 #include "cache/cache_impl.h"
 
 #include "base/mem.h"
+#include "base/ref.h"
 #include "cache/materialise.h"
 #include "codec/compress.h"
 #include "snapshot/diff.h"
@@ -27,14 +28,18 @@ void record_add_fetcher_locked(struct record *r, const struct cache_fetcher *f,
 }
 
 struct fetch_job {
+	struct ref ref;     /* the caller's and the flight's */
 	struct record *rec; /* held */
 	const struct variant *v;
+	atomic_bool ran; /* not only joined another's */
 };
 
-static void free_fetch(void *arg)
+static void fetch_unref(void *arg)
 {
 	struct fetch_job *j = arg;
 
+	if (!ref_put(&j->ref))
+		return;
 	record_unhold(j->rec);
 	free(j);
 }
@@ -42,7 +47,7 @@ static void free_fetch(void *arg)
 /* The latest first: its credentials are the freshest. */
 static struct err *run_fetch(struct ctx *ctx, void *arg)
 {
-	const struct fetch_job *j = arg;
+	struct fetch_job *j = arg;
 	struct record *r = j->rec;
 	struct cache *c = r->cache;
 	struct cache_fetcher all[FETCHERS_MAX];
@@ -50,6 +55,7 @@ static struct err *run_fetch(struct ctx *ctx, void *arg)
 	char text[DIGEST_TEXT_MAX];
 	size_t n;
 
+	j->ran = true;
 	if (content_has(c->content, ctx, &j->v->desc.digest))
 		return NULL;
 	lock_take(&c->lock);
@@ -75,17 +81,29 @@ static struct err *run_fetch(struct ctx *ctx, void *arg)
 struct err *record_fetch(struct record *r, struct ctx *ctx, const struct variant *v)
 {
 	struct cache *c = r->cache;
-	struct fetch_job *j;
+	struct str key =
+		str_make(&v->desc.digest, digest_size((enum digest_algo)v->desc.digest.algo) + 1);
+	struct err *e = NULL;
 
-	if (content_has(c->content, ctx, &v->desc.digest))
-		return NULL;
-	j = NEW(struct fetch_job);
-	*j = (struct fetch_job) { r, v };
-	record_hold(r);
-	return singleflight_do(
-		&c->fetch, ctx,
-		str_make(&v->desc.digest, digest_size((enum digest_algo)v->desc.digest.algo) + 1),
-		run_fetch, j, free_fetch);
+	/* Another record with the same blob may have fetchers that fail where ours don't. */
+	for (bool again = true; again;) {
+		struct fetch_job *j;
+
+		if (content_has(c->content, ctx, &v->desc.digest))
+			return NULL;
+		j = NEW(struct fetch_job);
+		ref_init(&j->ref);
+		ref_get(&j->ref);
+		j->rec = r;
+		j->v = v;
+		record_hold(r);
+		e = singleflight_do(&c->fetch, ctx, key, run_fetch, j, fetch_unref);
+		again = e && !j->ran && !ctx_done(ctx);
+		fetch_unref(j);
+		if (again)
+			err_free(TAKE_PTR(e));
+	}
+	return e;
 }
 
 /* ---- unpacking a chain ---- */

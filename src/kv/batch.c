@@ -12,6 +12,9 @@
 #define BATCH_MAX 512
 #define FULL_BYTES ((uint64_t)16 << 20) /* a short write with less free is a full disk */
 #define LAZY_NS NSEC_PER_SEC
+/* Pages of the last synced state are not used again, so each commit until the next makes the file
+ * some pages larger. */
+#define COMMITS_MAX 1500
 
 struct update {
 	struct list link;
@@ -178,7 +181,7 @@ static void lead_locked(struct kv_lmdb *k)
 	}
 	if (changed) {
 		k->commit_seq++;
-		if (k->timer_idle)
+		if (k->timer_idle || k->commit_seq - k->synced_seq == COMMITS_MAX)
 			cond_signal(&k->timer_cond);
 	}
 	while ((n = list_pop(&batch))) {
@@ -369,14 +372,28 @@ struct err *lmdb_update(struct kv *kv, enum kv_mode mode, kv_fn fn, void *arg)
 
 /* ---- the timer ---- */
 
+static bool is_hurried_locked(const struct kv_lmdb *k)
+{
+	return k->commit_seq - k->synced_seq >= COMMITS_MAX;
+}
+
+static void timer_wait_locked(struct kv_lmdb *k, bool hurry)
+{
+	int64_t until = clock_now() + LAZY_NS;
+	bool timeout = false;
+
+	while (!k->stopping && !timeout && !(hurry && is_hurried_locked(k)))
+		err_free(cond_wait_until(&k->timer_cond, &k->lock, k->timer_ctx, until, &timeout));
+}
+
 static void *timer_main(void *arg)
 {
 	struct kv_lmdb *k = arg;
+	bool failed = false;
 
 	LOCKED(&k->lock);
 	while (!k->stopping) {
-		int64_t until;
-		bool timeout = false;
+		struct err *e;
 
 		if (k->commit_seq == k->synced_seq) {
 			k->timer_idle = true;
@@ -384,13 +401,13 @@ static void *timer_main(void *arg)
 			k->timer_idle = false;
 			continue;
 		}
-		until = clock_now() + LAZY_NS;
-		while (!k->stopping && !timeout)
-			err_free(cond_wait_until(&k->timer_cond, &k->lock, k->timer_ctx, until,
-						 &timeout));
+		timer_wait_locked(k, !failed);
+		if (k->stopping)
+			break;
 		/* A failure shows again when somebody needs it to be durable. */
-		if (!k->stopping)
-			err_free(sync_to_locked(k, k->commit_seq));
+		e = sync_to_locked(k, k->commit_seq);
+		failed = e;
+		err_free(e);
 	}
 	return NULL;
 }

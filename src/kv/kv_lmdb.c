@@ -11,7 +11,7 @@
 /* In an LMDB meta page (LMDB 0.9, 64 bit): page number, then the meta's transaction id. */
 #define META_TXN_ID 144
 /* A file of at least this many pages that is mostly free is copied at open. */
-#define COMPACT_PAGES 4096
+#define COMPACT_PAGES 16384
 
 struct err *lmdb_err(int rc, const char *what)
 {

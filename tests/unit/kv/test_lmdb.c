@@ -202,10 +202,10 @@ static void grows_and_shrinks(void **state)
 	(void)state;
 	memset(big, 'x', 100000);
 	OK(kv_open_as(dir, BOOT_A, 256 * 1024, &kv));
-	for (size_t i = 0; i < 300; i++)
+	for (size_t i = 0; i < 800; i++)
 		put(kv, KV_LAZY, i, big);
-	assert_int_equal(count_rows(kv), 300);
-	for (size_t i = 1; i < 300; i++) {
+	assert_int_equal(count_rows(kv), 800);
+	for (size_t i = 1; i < 800; i++) {
 		char key[32];
 
 		(void)snprintf(key, sizeof(key), "key-%06zu", i);
