@@ -72,6 +72,8 @@ struct record {
 	unsigned n_splits;
 
 	bool from_remote; /* a layer of an image, by its blob */
+	/* Its blob could not be unpacked: not found any more by id nor by chain. */
+	bool broken;
 	struct digest diff_id, chain_id;
 	VEC(struct variant *) variants; /* the first is the one that was there first */
 	VEC(struct variant *) retired;  /* blobs found missing; others may still look at them */

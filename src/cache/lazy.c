@@ -119,7 +119,7 @@ struct unpack_job {
 	struct record *top;  /* held */
 	struct record *base; /* what the chain stands on; NULL: nothing */
 	struct layer *layers;
-	size_t n;
+	size_t n, n_all; /* n_all: also those that were given up */
 };
 
 static void free_unpack(void *arg)
@@ -238,6 +238,14 @@ static struct err *check_diff_ids(struct unpack_job *j)
 	return NULL;
 }
 
+/* Bad data, not a full disk or a lost connection: another blob of the same content may do. */
+static void note_broken(struct unpack_job *j)
+{
+	LOCKED(&j->cache->lock);
+	for (size_t i = 0; i < j->n_all; i++)
+		j->layers[i].rec->broken = record_is_lazy(j->layers[i].rec);
+}
+
 static struct err *run_unpack(struct ctx *ctx, void *arg)
 {
 	struct unpack_job *j = arg;
@@ -252,6 +260,8 @@ static struct err *run_unpack(struct ctx *ctx, void *arg)
 	if (!e)
 		e = check_diff_ids(j);
 	note_snapshots(j);
+	if (e && !ctx_done(ctx) && !err_get_errno(e))
+		note_broken(j);
 	return e ? err_wrap(e, "failed to extract layer") : NULL;
 }
 
@@ -268,6 +278,7 @@ static struct unpack_job *plan_unpack_locked(struct record *r)
 	j->cache = r->cache;
 	j->top = r;
 	record_hold_locked(r);
+	j->n_all = j->n;
 	j->layers = mem_calloc(j->n, sizeof(*j->layers));
 	x = r;
 	for (size_t i = j->n; i-- > 0; x = x->n_parents ? x->parents[0] : NULL) {

@@ -231,7 +231,7 @@ struct err *cache_get(struct cache *c, struct ctx *ctx, struct str id, struct ca
 
 	lock_take(&c->lock);
 	r = record_find_locked(c, id);
-	if (r && !r->is_mutable)
+	if (r && !r->is_mutable && !r->broken)
 		ref = record_ref_locked(r);
 	lock_drop(&c->lock);
 	if (!ref)
@@ -315,7 +315,10 @@ static struct record *find_chain_locked(struct cache *c, const struct digest *ch
 	for (size_t i = 0; e && i < e->records.len; i++)
 		if (!record_is_lazy(e->records.items[i]))
 			return e->records.items[i];
-	return e ? e->records.items[0] : NULL;
+	for (size_t i = 0; e && i < e->records.len; i++)
+		if (!e->records.items[i]->broken)
+			return e->records.items[i];
+	return NULL;
 }
 
 struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref *parent,
@@ -341,8 +344,8 @@ struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref
 		record_link_locked(r, &p, p ? 1 : 0);
 	}
 	record_add_variant_locked(r, v);
-	/* The blob that was asked for is the one to unpack: another one with the same content may be
-	 * broken. */
+	/* The blob that was asked for is the one to unpack: another one with the same content may
+	 * be broken. */
 	record_prefer_blob_locked(r, &b->desc.digest);
 	if (f)
 		record_add_fetcher_locked(r, f, &drop);
