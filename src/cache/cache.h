@@ -61,7 +61,8 @@ struct err *cache_diff(struct cache *c, struct ctx *ctx, struct cache_ref *lower
 		       struct cache_ref **ret) ERR_RESULT;
 
 /* A lazy layer known by its blob: pulled by `fetch` when first needed. chain_id identifies the
- * stack: an existing record with that chain id is returned instead. parent is borrowed. */
+ * stack: an existing record with that chain id is returned instead if it is there in full, or has
+ * this very blob. parent is borrowed. */
 struct cache_blob {
 	struct oci_descriptor desc; /* annotations are kept */
 	struct digest diff_id;

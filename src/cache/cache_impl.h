@@ -135,7 +135,6 @@ void record_link_locked(struct record *r, struct record *const *parents, size_t 
 void record_unlink_locked(struct record *r);
 struct record *record_find_locked(struct cache *c, struct str id);
 void record_add_variant_locked(struct record *r, struct variant *take_v);
-void record_prefer_blob_locked(struct record *r, const struct digest *d);
 void record_retire_variant_locked(struct record *r, const struct variant *v);
 void record_set_chain_locked(struct record *r, const struct digest *diff_id,
 			     const struct digest *chain_id);

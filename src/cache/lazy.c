@@ -188,7 +188,7 @@ static struct err *open_layer(void *arg, struct ctx *ctx, size_t i, struct reade
 	l = NEW(struct layer_reader);
 	*l = (struct layer_reader) { .base = { layer_read, layer_close },
 				     .tar = tar,
-				     .hasher = hasher_new(DIGEST_SHA256),
+				     .hasher = hasher_new((enum digest_algo)layer->v->diff_id.algo),
 				     .layer = layer,
 				     .cache = j->cache };
 	materialise_report(j->cache, layer->rec, d, false);
@@ -224,7 +224,7 @@ static struct err *check_diff_ids(struct unpack_job *j)
 		struct layer *l = &j->layers[i];
 		char got[DIGEST_TEXT_MAX], want[DIGEST_TEXT_MAX];
 
-		if (l->v->diff_id.algo != DIGEST_SHA256 || digest_eq(&l->got, &l->v->diff_id))
+		if (digest_eq(&l->got, &l->v->diff_id))
 			continue;
 		/* It and what stands on it: nothing of a wrong layer is served. */
 		for (size_t k = j->n; k-- > i;)

@@ -306,19 +306,39 @@ struct err *cache_get_mut(struct cache *c, struct ctx *ctx, struct str id, struc
 
 /* ---- by blob ---- */
 
-static struct record *find_chain_locked(struct cache *c, const struct digest *chain_id)
+static bool is_content_digest(const struct digest *d)
 {
-	struct str key = str_make(chain_id, digest_size((enum digest_algo)chain_id->algo) + 1);
-	struct record_list *e = map_get(&c->chains, key);
+	return d->algo > DIGEST_NONE && d->algo < DIGEST_RANDOM;
+}
 
-	/* One that is there in full is better than a lazy one. */
-	for (size_t i = 0; e && i < e->records.len; i++)
-		if (!record_is_lazy(e->records.items[i]))
-			return e->records.items[i];
-	for (size_t i = 0; e && i < e->records.len; i++)
-		if (!e->records.items[i]->broken)
-			return e->records.items[i];
-	return NULL;
+static bool has_blob(const struct record *r, const struct digest *d)
+{
+	vec_each (&r->variants, v) {
+		if (digest_eq(&(*v)->desc.digest, d))
+			return true;
+	}
+	return false;
+}
+
+/* A chain id is what an image says of itself until its layers were unpacked. So a record that is
+ * lazy stands for its own blob only: another blob of the same chain id may be a lie, or this one.
+ */
+static struct record *find_chain_locked(struct cache *c, const struct cache_blob *b)
+{
+	struct str key =
+		str_make(&b->chain_id, digest_size((enum digest_algo)b->chain_id.algo) + 1);
+	struct record_list *l = map_get(&c->chains, key);
+	struct record *lazy = NULL;
+
+	for (size_t i = 0; l && i < l->records.len; i++) {
+		struct record *r = l->records.items[i];
+
+		if (!record_is_lazy(r))
+			return r;
+		if (has_blob(r, &b->desc.digest))
+			lazy = r;
+	}
+	return lazy;
 }
 
 struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref *parent,
@@ -327,26 +347,21 @@ struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref
 {
 	struct record *p = parent ? parent->rec : NULL, *r, *fresh;
 	struct cache_fetcher drop = { 0 };
-	struct variant *v;
 
-	if (!digest_is_set(&b->chain_id) || !digest_is_set(&b->diff_id) ||
-	    !digest_is_set(&b->desc.digest))
+	if (!is_content_digest(&b->chain_id) || !is_content_digest(&b->diff_id) ||
+	    !is_content_digest(&b->desc.digest))
 		return err_new(ERR_INVALID_ARGUMENT, "layer without digest, diff ID or chain ID");
 	fresh = record_new(c, o);
 	fresh->from_remote = true;
-	v = variant_new(&b->desc, &b->diff_id, -1);
 	lock_take(&c->lock);
-	r = find_chain_locked(c, &b->chain_id);
+	r = find_chain_locked(c, b);
 	if (!r) {
 		r = TAKE_PTR(fresh);
 		r->diff_id = b->diff_id;
 		r->chain_id = b->chain_id;
 		record_link_locked(r, &p, p ? 1 : 0);
+		record_add_variant_locked(r, variant_new(&b->desc, &b->diff_id, -1));
 	}
-	record_add_variant_locked(r, v);
-	/* The blob that was asked for is the one to unpack: another one with the same content may
-	 * be broken. */
-	record_prefer_blob_locked(r, &b->desc.digest);
 	if (f)
 		record_add_fetcher_locked(r, f, &drop);
 	*ret = record_ref_locked(r);

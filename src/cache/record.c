@@ -71,20 +71,6 @@ void record_add_variant_locked(struct record *r, struct variant *v)
 	r->size = -1;
 }
 
-void record_prefer_blob_locked(struct record *r, const struct digest *d)
-{
-	lock_assert_held(&r->cache->lock);
-	for (size_t i = 1; i < r->variants.len; i++) {
-		struct variant *v = r->variants.items[i];
-
-		if (!digest_eq(&v->desc.digest, d))
-			continue;
-		memmove(&r->variants.items[1], &r->variants.items[0], i * sizeof(v));
-		r->variants.items[0] = v;
-		return;
-	}
-}
-
 void record_retire_variant_locked(struct record *r, const struct variant *v)
 {
 	lock_assert_held(&r->cache->lock);

@@ -107,6 +107,36 @@ static struct cache_ref *get_chain(struct remote *r, const struct cache_blob *b,
 	return ref_;
 }
 
+/* An image that says its layer has the diff id of another, and brings other bytes. */
+static void liar(void **state)
+{
+	struct env *e = *state;
+	struct remote r = { .e = e };
+	struct cache_compress o = { .type = COMPRESSION_GZIP, .level = -1, .epoch_s = -1 };
+	struct cache_blob good = make_blob(&r, NULL, "one", "good");
+	struct cache_blob evil = make_blob(&r, NULL, "one", "evil");
+	struct cache_ref *a, *b;
+	struct cache_layer *l;
+	size_t n;
+
+	evil.diff_id = good.diff_id;
+	evil.chain_id = good.chain_id;
+	a = get_chain(&r, &evil, 1);
+	b = get_chain(&r, &good, 1);
+	OK(cache_ref_layers(b, e->ctx, &e->a, &o, &l, &n));
+	assert_true(digest_eq(&l[0].desc.digest, &good.desc.digest));
+	EXPECT(ERR_UNKNOWN, cache_ref_unlazy(a, e->ctx, NULL));
+	env_expect(e, b, "one", "good");
+	cache_ref_release(a);
+	/* Once the real one is there, the lie has no place. */
+	a = get_chain(&r, &evil, 1);
+	assert_ptr_equal(a, b);
+	OK(cache_ref_layers(a, e->ctx, &e->a, &o, &l, &n));
+	assert_true(digest_eq(&l[0].desc.digest, &good.desc.digest));
+	cache_ref_release(a);
+	cache_ref_release(b);
+}
+
 struct heard {
 	atomic_int begun, done;
 };
@@ -418,9 +448,15 @@ static void lazy_layers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(pull_and_unpack), T(lazy_over_a_restart), T(snapshots_gone_blobs_there),
-		T(failures),        T(many_wait_for_one),   T(blobs),
-		T(found_by_chain),  T(lazy_layers),
+		T(pull_and_unpack),
+		T(lazy_over_a_restart),
+		T(snapshots_gone_blobs_there),
+		T(failures),
+		T(many_wait_for_one),
+		T(blobs),
+		T(found_by_chain),
+		T(liar),
+		T(lazy_layers),
 	};
 
 	if (!env_init())
