@@ -35,7 +35,8 @@ struct content_writer {
 	uint64_t offset;
 	/* Checks size (0: any) and digest (unset: any) and publishes. ALREADY_EXISTS when the
 	 * blob is there, which callers take as success: *ret_digest is set then, too. Then close.
-	 * FAILED_PRECONDITION "unexpected commit digest A, expected B" / "unexpected commit size". */
+	 * FAILED_PRECONDITION "unexpected commit digest A, expected B" / "unexpected commit size".
+	 */
 	struct err *(*commit)(struct content_writer *w, uint64_t size,
 			      const struct digest *expected, const struct content_label *labels,
 			      size_t n_labels, struct digest *ret_digest);
