@@ -167,8 +167,8 @@ struct export_run {
 	const struct export_input *in;
 	int index;
 	bool finalize;
-	struct map *response;
-	struct lock *lock;
+	struct map response; /* of this exporter */
+	struct lock lock;
 };
 
 static struct err *run_one(struct ctx *ctx, void *arg)
@@ -184,8 +184,8 @@ static struct err *run_one(struct ctx *ctx, void *arg)
 		.session_id = r->b->session_id,
 		.progress = v,
 		.index = r->index,
-		.response = r->response,
-		.response_lock = r->lock,
+		.response = &r->response,
+		.response_lock = &r->lock,
 	};
 	struct err *e;
 
@@ -195,30 +195,35 @@ static struct err *run_one(struct ctx *ctx, void *arg)
 	return e;
 }
 
-static struct err *run_exporters(struct build *b, const struct export_input *in,
-				 struct exporter **exporters, size_t n, bool finalize,
-				 struct map *response, struct lock *lock, struct arena *a)
+static struct err *run_exporters(struct export_run *runs, size_t n, struct ctx *ctx, bool finalize)
 {
-	struct export_run *runs = ARENA_NEW_N(a, struct export_run, n);
 	struct task_group g;
 
-	task_group_init(&g, b->ctx, 0);
+	task_group_init(&g, ctx, 0);
 	for (size_t i = 0; i < n; i++) {
-		if (finalize && !exporters[i]->ops->needs_finalize(exporters[i]))
+		if (finalize && !runs[i].e->ops->needs_finalize(runs[i].e))
 			continue;
-		runs[i] = (struct export_run) { b,        exporters[i], in,  (int)i,
-						finalize, response,     lock };
+		runs[i].finalize = finalize;
 		task_group_go(&g, "export", run_one, &runs[i]);
 	}
 	return task_group_wait(&g);
+}
+
+/* One flat map: of equal keys the last exporter's stays. */
+static void merge_response(struct map *to, struct map *from)
+{
+	for (struct map_entry *e = map_next(from, NULL); e; e = map_next(from, e)) {
+		free(map_put(to, map_key(e), e->value));
+		e->value = NULL;
+	}
 }
 
 struct err *build_export(struct build *b, struct frontend_result *result,
 			 struct exporter **exporters, size_t n, struct map *response)
 {
 	SCOPED_ARENA(a);
+	struct export_run *runs = ARENA_NEW_N(&a, struct export_run, n);
 	struct export_input in;
-	struct lock lock;
 	struct err *e;
 
 	/* Everything is built, also when nobody takes it away. */
@@ -227,10 +232,19 @@ struct err *build_export(struct build *b, struct frontend_result *result,
 		if (str_has_prefix(result->metadata[i].key, STR("frontend.")))
 			free(map_put(response, result->metadata[i].key,
 				     str_heap(result->metadata[i].value)));
-	lock_init(&lock, LOCK_EXPORTER);
-	e = run_exporters(b, &in, exporters, n, false, response, &lock, &a);
+	for (size_t i = 0; i < n; i++) {
+		runs[i] = (struct export_run) {
+			.b = b, .e = exporters[i], .in = &in, .index = (int)i
+		};
+		lock_init(&runs[i].lock, LOCK_EXPORTER);
+	}
+	e = run_exporters(runs, n, b->ctx, false);
 	if (!e)
-		e = run_exporters(b, &in, exporters, n, true, response, &lock, &a);
-	lock_fini(&lock);
+		e = run_exporters(runs, n, b->ctx, true);
+	for (size_t i = 0; i < n; i++) {
+		merge_response(response, &runs[i].response);
+		map_fini(&runs[i].response, free);
+		lock_fini(&runs[i].lock);
+	}
 	return e;
 }

@@ -83,7 +83,7 @@ static struct err *local_export(struct exporter *e, const struct exporter_env *e
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "unable to export multiple platforms without map");
 	TRY(exporter_session(env, &s));
-	er = trees_open(env, in, &x->attrs, split && in->is_map, &a, &t);
+	er = trees_open(env, in, &x->attrs, split, &a, &t);
 	if (er) {
 		session_unref(s);
 		return er;

@@ -239,6 +239,9 @@ static void add_created(struct image *img, struct arena *a)
 
 	if (n)
 		memcpy(kv, img->root.annotations, n * sizeof(*kv));
+	for (size_t i = 0; i < n; i++)
+		if (str_eq_cstr(kv[i].key, "org.opencontainers.image.created"))
+			return; /* the user's own */
 	if (!t)
 		t = clock_wall();
 	kv[n++] = (struct oci_kv) { STR("org.opencontainers.image.created"),

@@ -188,7 +188,8 @@ static struct err *tar_export(struct exporter *e, const struct exporter_env *env
 			       "unable to export multiple platforms without map");
 	TRY(exporter_session(env, &s));
 	started = progress_status_begin(env->progress, STR("sending tarball"));
-	er = trees_open(env, in, &x->attrs, in->is_map, &a, &trees);
+	er = trees_open(env, in, &x->attrs, in->is_map || (x->attrs.split_set && x->attrs.split),
+			&a, &trees);
 	md = exporter_metadata(env, &a, &n_md);
 	if (!er)
 		er = filesend_stream(s, env->ctx, env->index, md, n_md, &w);

@@ -9,11 +9,15 @@
 
 static struct str dir_name(struct arena *a, const struct export_item *it)
 {
-	char *s = str_cstr(a, it->platform_id);
+	char *s = it->platform_id.len ? str_cstr(a, it->platform_id)
+				      : platform_format(a, it->platform);
 
 	for (char *p = s; *p; p++)
-		if (*p == '/')
+		if (strchr("/\\:", *p))
 			*p = '_';
+	/* A name of nothing but dots would be another directory. */
+	if (!s[strspn(s, ".")])
+		return STR("unknown");
 	return str_from(s);
 }
 

@@ -154,7 +154,8 @@ static bool take_ref(struct str listing, struct str name, struct str *ret_sha)
 	for (struct str line; str_next(&listing, '\n', &line);) {
 		struct str sha, ref;
 
-		if (str_cut(line, '\t', &sha, &ref) && str_eq(ref, name)) {
+		if (!str_has_prefix(line, STR("ref: ")) && str_cut(line, '\t', &sha, &ref) &&
+		    str_eq(ref, name)) {
 			*ret_sha = sha;
 			return true;
 		}
