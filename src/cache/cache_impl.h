@@ -72,7 +72,7 @@ struct record {
 	unsigned n_splits;
 
 	bool from_remote; /* a layer of an image, by its blob */
-	/* Its blob could not be unpacked: not found any more by id nor by chain. */
+	/* Its blob could not be unpacked: not found by id any more. */
 	bool broken;
 	struct digest diff_id, chain_id;
 	VEC(struct variant *) variants; /* the first is the one that was there first */

@@ -213,6 +213,7 @@ static void note_snapshots(struct unpack_job *j)
 			break;
 		LOCKED(&j->cache->lock);
 		r->has_snapshot = true;
+		r->broken = false;
 		r->size = -1;
 		cache_mark_dirty_locked(r);
 	}
@@ -231,14 +232,19 @@ static struct err *check_diff_ids(struct unpack_job *j)
 			err_free(snapshot_remove(j->cache->snapshotter,
 						 str_from(j->layers[k].rec->id)));
 		j->n = i;
-		return err_new(ERR_UNKNOWN,
+		return err_new(ERR_DATA_LOSS,
 			       "wrong diff id calculated on extraction \"%s\", expected \"%s\"",
 			       digest_format(&l->got, got), digest_format(&l->v->diff_id, want));
 	}
 	return NULL;
 }
 
-/* Bad data, not a full disk or a lost connection: another blob of the same content may do. */
+/* And not a full disk or a lost connection, after which the same blob will do. */
+static bool is_bad_data(const struct err *e)
+{
+	return err_is(e, ERR_DATA_LOSS) || err_is(e, ERR_INVALID_ARGUMENT);
+}
+
 static void note_broken(struct unpack_job *j)
 {
 	LOCKED(&j->cache->lock);
@@ -260,7 +266,7 @@ static struct err *run_unpack(struct ctx *ctx, void *arg)
 	if (!e)
 		e = check_diff_ids(j);
 	note_snapshots(j);
-	if (e && !ctx_done(ctx) && !err_get_errno(e))
+	if (is_bad_data(e))
 		note_broken(j);
 	return e ? err_wrap(e, "failed to extract layer") : NULL;
 }

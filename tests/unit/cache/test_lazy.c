@@ -125,7 +125,7 @@ static void liar(void **state)
 	b = get_chain(&r, &good, 1);
 	OK(cache_ref_layers(b, e->ctx, &e->a, &o, &l, &n));
 	assert_true(digest_eq(&l[0].desc.digest, &good.desc.digest));
-	EXPECT(ERR_UNKNOWN, cache_ref_unlazy(a, e->ctx, NULL));
+	EXPECT(ERR_DATA_LOSS, cache_ref_unlazy(a, e->ctx, NULL));
 	env_expect(e, b, "one", "good");
 	cache_ref_release(a);
 	/* Once the real one is there, the lie has no place. */
@@ -276,8 +276,13 @@ static void failures(void **state)
 	assert_non_null(err);
 	assert_non_null(strstr(err_text(err), "wrong diff id calculated on extraction"));
 	err_free(err);
-	EXPECT(ERR_UNKNOWN, cache_ref_unlazy(top, e->ctx, NULL));
-	cache_ref_release(top);
+	EXPECT(ERR_DATA_LOSS, cache_ref_unlazy(top, e->ctx, NULL));
+	{
+		char *id = arena_strdup(&e->a, cache_ref_id(top));
+
+		cache_ref_release(top);
+		EXPECT(ERR_NOT_FOUND, cache_get(e->c, e->ctx, str_from(id), &top));
+	}
 }
 
 static struct err *unlazy(struct ctx *ctx, void *arg)
