@@ -102,8 +102,8 @@ static struct err *check_caps(struct df *df, bool *ret_forward)
 		if (found)
 			continue;
 		err_free(e);
-		e = err_new(ERR_UNIMPLEMENTED,
-			    "Unimplemented: unsupported frontend capability %.*s", STR_ARG(name));
+		e = err_new(ERR_UNIMPLEMENTED, "unsupported frontend capability %.*s",
+			    STR_ARG(name));
 		json_out_init(&j, &json, NULL);
 		json_obj_begin(&j);
 		json_kstr(&j, "name", name);

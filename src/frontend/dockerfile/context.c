@@ -271,6 +271,8 @@ static struct err *read_dockerfile(struct df *df, struct ctx *ctx, struct bridge
 	struct err *e, *e2;
 
 	e = df_read_file(ref, ctx, &df->a, name, ret, &too_large);
+	if (err_is(e, ERR_NOT_FOUND)) /* of a file, not of what the client asked for */
+		e = text_plain_err(e);
 	if (!e || too_large || !str_eq(path_base(name), STR("Dockerfile")))
 		return e;
 	name = path_join(&df->a, path_dir(&df->a, name), STR("dockerfile"));

@@ -126,7 +126,7 @@ static struct err *add_http(struct copy *c, struct str src)
 	n = http_source(c->a, src, file, c->name);
 	llb_describe(c->a, n, "com.docker.dockerfile.v1.command", STR(""));
 	if (c->in->checksum.len) {
-		TRY(digest_parse(c->in->checksum, &d));
+		TRY(text_plain_err(digest_parse(c->in->checksum, &d)));
 		llb_attr(c->a, n, "http.checksum", c->in->checksum);
 		llb_cap(c->a, n, "source.http.checksum");
 	}

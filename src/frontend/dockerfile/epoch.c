@@ -57,7 +57,7 @@ static struct err *add_source(struct plan *p, const struct copy_instr *c, const 
 	if (http_is_source(&p->a, src)) {
 		n = http_source(&p->a, src, http_file_name(&p->a, src), STR(""));
 		if (checksum.len) {
-			TRY(digest_parse(checksum, &d));
+			TRY(text_plain_err(digest_parse(checksum, &d)));
 			llb_attr(&p->a, n, "http.checksum", checksum);
 			llb_cap(&p->a, n, "source.http.checksum");
 		}

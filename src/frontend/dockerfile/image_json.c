@@ -124,9 +124,9 @@ struct err *image_parse(struct arena *a, struct str json, struct image *ret)
 	if (json.len > LIMIT_IMAGE_CONFIG)
 		return err_new(ERR_RESOURCE_EXHAUSTED, "image config is larger than %zu bytes",
 			       LIMIT_IMAGE_CONFIG);
-	TRY(json_read(json, "image config", &j));
+	TRY(text_plain_err(json_read(json, "image config", &j)));
 	if (!json_is_object(j))
-		return err_new(ERR_INVALID_ARGUMENT, "image config is not an object");
+		return err_new(ERR_UNKNOWN, "image config is not an object");
 	img.created = get_time(a, j, "created");
 	img.author = get(a, j, "author");
 	img.platform.arch = get(a, j, "architecture");

@@ -23,7 +23,8 @@ struct err *named_find(const struct df *df, struct arena *a, struct str name,
 	*ret_found = false;
 	if (str_eq_nocase(name, STR("scratch")) || str_eq_nocase(name, STR("context")))
 		return NULL;
-	TRYW(imageref_parse(a, name, &ref), "invalid context name %.*s", STR_ARG(name));
+	TRYW(text_plain_err(imageref_parse(a, name, &ref)), "invalid context name %.*s",
+	     STR_ARG(name));
 	nc.name = str_trim_suffix(str_from(imageref_familiar(a, &ref)), STR(":latest"));
 	if (p)
 		nc.platform = *p;
@@ -82,7 +83,7 @@ static struct err *load_image(struct load *l, struct str text, bool *ret_again)
 		l->ret->state = state_new(LLB_SCRATCH);
 		return NULL;
 	}
-	TRY(imageref_parse(l->a, text, &ref));
+	TRY(text_plain_err(imageref_parse(l->a, text, &ref)));
 	ref = imageref_with_default_tag(ref);
 	log_name = str_from(arena_printf(l->a, "[context %.*s] load metadata for %.*s",
 					 STR_ARG(l->nc->full_name), STR_ARG(text)));
@@ -154,10 +155,10 @@ static struct err *load_layout(struct load *l, struct str text)
 	colon = str_rfind(store, ':');
 	if (colon >= 0 && colon > str_rfind(store, '/'))
 		store = str_sub(store, 0, (size_t)colon);
-	TRYW(imageref_parse(l->a, l->nc->name, &ref), "could not parse oci-layout reference %s",
-	     text_quote(l->a, l->nc->name));
-	TRYW(digest_parse(digest, &ref.digest), "could not parse oci-layout reference %s",
-	     text_quote(l->a, text));
+	TRYW(text_plain_err(imageref_parse(l->a, l->nc->name, &ref)),
+	     "could not parse oci-layout reference %s", text_quote(l->a, l->nc->name));
+	TRYW(text_plain_err(digest_parse(digest, &ref.digest)),
+	     "could not parse oci-layout reference %s", text_quote(l->a, text));
 	ref_text = str_from(imageref_format(l->a, &ref));
 	log_name = str_from(arena_printf(l->a, "[context %.*s] load metadata for %.*s",
 					 STR_ARG(l->nc->full_name), STR_ARG(ref_text)));
@@ -235,13 +236,14 @@ static struct err *input_config(struct load *l, struct str text, struct str *ret
 	SCOPED_JSON(j);
 	const json_t *v;
 
-	TRYW(json_read(text, "input metadata", &j), "failed to parse input metadata %.*s",
-	     STR_ARG(text));
+	TRYW(text_plain_err(json_read(text, "input metadata", &j)),
+	     "failed to parse input metadata %.*s", STR_ARG(text));
 	v = json_object_get(j, "containerimage.config");
 	*ret = STR("");
 	if (!v)
 		return NULL;
-	return base64_decode(l->a, str_make(json_string_value(v), json_string_length(v)), ret);
+	return text_plain_err(
+		base64_decode(l->a, str_make(json_string_value(v), json_string_length(v)), ret));
 }
 
 static struct err *load_input(struct load *l, struct str name)

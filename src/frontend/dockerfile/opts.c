@@ -61,8 +61,8 @@ static struct err *parse_platforms(struct arena *a, struct opts *o, struct str l
 	while (str_next(&list, ',', &one)) {
 		struct platform p;
 
-		TRYW(platform_parse(a, one, &p), "failed to parse target platform %.*s",
-		     STR_ARG(one));
+		TRYW(text_plain_err(platform_parse(a, one, &p)),
+		     "failed to parse target platform %.*s", STR_ARG(one));
 		o->targets[o->n_targets++] = platform_normalize(p);
 	}
 	return NULL;
@@ -307,7 +307,7 @@ static struct err *parse_cache_imports(struct arena *a, struct opts *o)
 	size_t n = 1;
 
 	if (text.len)
-		TRYW(json_read(text, "cache-imports", &list),
+		TRYW(text_plain_err(json_read(text, "cache-imports", &list)),
 		     "failed to unmarshal cache-imports (%s)", text_quote(a, text));
 	for (size_t i = 0; i < from.len; i++)
 		n += from.ptr[i] == ',';
@@ -344,8 +344,8 @@ static struct err *parse_sbom(struct arena *a, struct opts *o, struct str value)
 		else
 			env_set(a, &o->sbom_params, key, v);
 	}
-	TRYW(imageref_parse(a, generator, &ref), "failed to parse sbom scanner %.*s",
-	     STR_ARG(generator));
+	TRYW(text_plain_err(imageref_parse(a, generator, &ref)),
+	     "failed to parse sbom scanner %.*s", STR_ARG(generator));
 	ref = imageref_with_default_tag(ref);
 	o->sbom_generator = str_from(imageref_format(a, &ref));
 	return NULL;

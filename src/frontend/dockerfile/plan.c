@@ -190,7 +190,7 @@ static struct err *load_ignore(struct plan *p)
 	TRY(context_ignore(p->df, p->ctx, &list));
 	if (!list->len)
 		return NULL;
-	return patterns_new(&p->a, list->items, list->len, &p->ignore);
+	return text_plain_err(patterns_new(&p->a, list->items, list->len, &p->ignore));
 }
 
 static struct err *dispatch_all(struct plan *p)

@@ -65,11 +65,11 @@ static struct err *look_up_image(struct job *j, struct ctx *ctx)
 			  NULL, &meta);
 	if (e)
 		return wrap_lookup_error(j, e);
-	TRYW(imageref_parse(j->a, meta.ref, &ref), "failed to parse ref %s",
+	TRYW(text_plain_err(imageref_parse(j->a, meta.ref, &ref)), "failed to parse ref %s",
 	     text_quote(j->a, meta.ref));
 	TRYW(image_parse(j->a, meta.config, &j->image), "failed to parse image config");
 	if (meta.digest.len)
-		TRY(digest_parse(meta.digest, &ref.digest));
+		TRY(text_plain_err(digest_parse(meta.digest, &ref.digest)));
 	j->full_ref = str_from(imageref_format(j->a, &ref));
 	j->kind = JOB_IMAGE;
 	return NULL;
@@ -213,8 +213,8 @@ static struct err *prepare(struct plan *p, struct stage *s, bool needed, struct 
 	struct imageref ref;
 	struct job *j;
 
-	TRYW(imageref_parse(&p->a, s->base_name, &ref), "failed to parse stage name %s",
-	     text_quote(&p->a, s->base_name));
+	TRYW(text_plain_err(imageref_parse(&p->a, s->base_name, &ref)),
+	     "failed to parse stage name %s", text_quote(&p->a, s->base_name));
 	if (!needed) {
 		ref = imageref_with_default_tag(ref);
 		s->base_name = str_from(imageref_format(&p->a, &ref));

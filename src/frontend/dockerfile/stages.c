@@ -93,7 +93,7 @@ static struct err *expand_platform(struct plan *p, struct stage *s, const struct
 		e = err_new(ERR_UNKNOWN, "empty platform value from expression %.*s",
 			    STR_ARG(text));
 	else
-		e = platform_parse(&p->a, word, &parsed);
+		e = text_plain_err(platform_parse(&p->a, word, &parsed));
 	for (size_t i = 0; e && i < names.unmatched.len; i++) {
 		struct str u = names.unmatched.items[i];
 

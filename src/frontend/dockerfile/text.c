@@ -263,6 +263,13 @@ struct err *text_suggest_err(struct arena *a, struct err *take_e, struct str val
 	return e;
 }
 
+struct err *text_plain_err(struct err *take_e)
+{
+	if (take_e)
+		err_set_code(take_e, ERR_UNKNOWN);
+	return take_e;
+}
+
 /* ---- comma-separated values ---- */
 
 static struct err *csv_error(struct str all, struct str rest, ptrdiff_t off, const char *what)

@@ -40,6 +40,9 @@ struct str text_suggest(struct arena *a, struct str val, const struct strs *opti
 struct err *text_suggest_err(struct arena *a, struct err *take_e, struct str val,
 			     const struct strs *options, bool case_sensitive) ERR_RESULT;
 
+/* Takes e, gives it back without a code: what a file says wrongly is just an error to clients. */
+struct err *text_plain_err(struct err *take_e) ERR_RESULT;
+
 /* One record of comma-separated values with Go's quoting rules. */
 struct err *text_csv(struct arena *a, struct str line, struct strs *ret) ERR_RESULT;
 
