@@ -259,6 +259,12 @@ static const char *cgroup_of(struct bundle *b)
 			    STR_ARG(parent.len > 1 ? parent : STR("")), b->id);
 }
 
+/* A systemd slice is not a path that we can find the group by. */
+const char *bundle_own_cgroup(const struct bundle *b)
+{
+	return b->cgroup[0] == '/' ? b->cgroup : "";
+}
+
 static struct err *fill(struct bundle *b, struct ctx *ctx)
 {
 	if (mkdir(b->dir, 0711) < 0)
@@ -300,6 +306,6 @@ void bundle_release(struct bundle *b)
 	while (b->n_mounted)
 		err_free(mount_umount(b->mounted[--b->n_mounted], true));
 	net_put(b->e->net, &b->net);
-	janitor_put(&b->e->janitor, b->id, b->cgroup);
+	janitor_put(&b->e->janitor, b->id, bundle_own_cgroup(b));
 	arena_fini(&b->arena);
 }

@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "exec/net.h"
+#include "exec/reaper.h"
 #include "exec/resolvconf.h"
 #include "exec/runc.h"
 #include "exec/runtime.h"
@@ -37,6 +38,8 @@ struct executor {
 	struct net *net;
 	struct janitor janitor;
 	const char *otel_socket;
+	int lock_fd; /* of root: one executor a directory */
+	struct reaper reaper;
 	struct seccomp seccomp;
 	bool cgroups, cgroup_ns, rootless, host_pid, has_apparmor, userns;
 };
@@ -63,6 +66,8 @@ struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_s
 /* The container's processes must be gone. Stubs are removed, mounts taken off; the rest goes in
  * the background. */
 void bundle_release(struct bundle *b);
+/* For killing and counting; "" if none. */
+const char *bundle_own_cgroup(const struct bundle *b);
 void bundle_spec_in(const struct bundle *b, struct spec_in *ret);
 /* Mount points that a runtime with more rights leaves in a root are there without them too. */
 struct err *bundle_add_rootless_stubs(struct bundle *b) ERR_RESULT;
@@ -73,8 +78,5 @@ struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *
 bool exec_is_valid_exit(const struct exec_spec *s, int code);
 struct err *exec_exit_error(int code, bool out_of_memory) ERR_RESULT;
 struct err *exec_check_process(const struct exec_process *p) ERR_RESULT;
-
-/* Kills and removes what a daemon that was killed left below the executor's directory. */
-struct err *leftovers_remove(struct executor *e, struct ctx *ctx) ERR_RESULT;
 
 #endif

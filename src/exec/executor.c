@@ -2,9 +2,19 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "exec/leftovers.h"
 #include "sys/cgroup.h"
+#include "sys/fd.h"
 #include "sys/file.h"
 #include "sys/userns.h"
+
+#include <errno.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* How long a reaper may take, and how often it is asked. */
+#define LOCK_PATIENCE (60 * NSEC_PER_SEC)
+#define LOCK_RETRY (5 * NSEC_PER_MSEC)
 
 /* ---- opening ---- */
 
@@ -56,8 +66,8 @@ static void take_config(struct executor *e, const struct executor_config *c)
 	struct arena *a = &e->arena;
 
 	e->root = arena_strdup(a, c->root);
-	e->bundles = arena_printf(a, "%s/bundles", c->root);
-	e->runc.state = arena_printf(a, "%s/state", c->root);
+	e->bundles = exec_bundles_dir(a, c->root);
+	e->runc.state = exec_state_dir(a, c->root);
 	e->cgroup_parent = dup_cstr(a, c->cgroup_parent);
 	e->apparmor = dup_cstr(a, c->apparmor_profile);
 	e->otel_socket = dup_cstr(a, c->otel_socket);
@@ -95,6 +105,25 @@ static struct err *open_net(struct executor *e, const struct executor_config *c,
 	return net_open(&n, ctx, &e->net);
 }
 
+/* A reaper that is still busy with what an earlier daemon left has it: it is waited for. The kernel
+ * has no wait for a file lock that ends with a ctx. */
+static struct err *take_lock(struct executor *e, struct ctx *ctx)
+{
+	int64_t until = clock_now() + LOCK_PATIENCE;
+
+	TRY(fd_open(AT_FDCWD, arena_printf(&e->arena, "%s/lock", e->root), O_RDWR | O_CREAT, 0600,
+		    &e->lock_fd));
+	while (flock(e->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return err_errno(errno, "lock %s", e->root);
+		if (clock_now() > until)
+			return err_new(ERR_UNAVAILABLE, "%s is in use by another executor",
+				       e->root);
+		TRY(ctx_sleep(ctx, LOCK_RETRY));
+	}
+	return NULL;
+}
+
 static struct err *open_all(struct executor *e, const struct executor_config *c, struct ctx *ctx)
 {
 	if (c->no_process_sandbox && !c->rootless)
@@ -105,9 +134,22 @@ static struct err *open_all(struct executor *e, const struct executor_config *c,
 	TRY(file_mkdirs(AT_FDCWD, e->bundles, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->runc.state, 0700));
 	TRY(resolvconf_reset(e->root));
-	TRY(leftovers_remove(e, ctx));
+	TRY(take_lock(e, ctx));
+	TRY(leftovers_remove(e->root));
 	TRY(open_net(e, c, ctx));
+	if (c->reaper)
+		TRY(reaper_start(&e->reaper, e->root, e->lock_fd));
 	return janitor_start(&e->janitor, &e->runc, e->bundles);
+}
+
+static void close_rest(struct executor *e)
+{
+	reaper_stop(&e->reaper);
+	net_close(e->net);
+	if (e->lock_fd >= 0)
+		(void)close(e->lock_fd);
+	arena_fini(&e->arena);
+	free(e);
 }
 
 struct err *executor_open(const struct executor_config *cfg, struct ctx *ctx, struct executor **ret)
@@ -115,13 +157,13 @@ struct err *executor_open(const struct executor_config *cfg, struct ctx *ctx, st
 	struct executor *e = NEW(struct executor);
 	struct err *err;
 
+	e->lock_fd = -1;
+	e->reaper = REAPER_INIT;
 	e->pool = ctx_pool(ctx);
 	take_config(e, cfg);
 	err = open_all(e, cfg, ctx);
 	if (err) {
-		net_close(e->net);
-		arena_fini(&e->arena);
-		free(e);
+		close_rest(e);
 		return err;
 	}
 	*ret = e;
@@ -133,9 +175,7 @@ void executor_close(struct executor *e)
 	if (!e)
 		return;
 	janitor_stop(&e->janitor);
-	net_close(e->net);
-	arena_fini(&e->arena);
-	free(e);
+	close_rest(e);
 }
 
 const char *executor_net_label(const struct executor *e)
@@ -192,7 +232,7 @@ struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *
 	const struct runc_job j = {
 		.id = b->id,
 		.dir = b->dir,
-		.cgroup = b->cgroup,
+		.cgroup = bundle_own_cgroup(b),
 		.pid_name = "pid",
 		.io = io,
 		.tty = b->spec->process.tty,
@@ -205,7 +245,7 @@ struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *
 	*ret_exit = st.code;
 	if (exec_is_valid_exit(b->spec, st.code))
 		return NULL;
-	return exec_exit_error(st.code, b->cgroup[0] && cgroup_oom_kills(b->cgroup) > 0);
+	return exec_exit_error(st.code, j.cgroup[0] && cgroup_oom_kills(j.cgroup) > 0);
 }
 
 struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,

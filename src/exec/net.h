@@ -6,6 +6,7 @@
 #include "exec/runtime.h"
 
 struct net;
+struct netns;
 struct net_config {
 	const char *dir;  /* for namespaces and what plugins keep; exists */
 	const char *mode; /* auto host bridge cni; NULL or "" is auto */
@@ -22,7 +23,7 @@ const char *net_label(const struct net *n); /* "host" or "cni" */
 struct net_lease {
 	bool fresh;        /* an empty namespace, made by the runtime with loopback up */
 	const char *netns; /* path, or NULL: the host's */
-	void *ns;          /* the provider's */
+	struct netns *ns;
 };
 /* custom_hostname: the namespace must be a fresh one, not of the pool. */
 struct err *net_get(struct net *n, struct ctx *ctx, enum exec_net mode, struct str hostname,

@@ -90,8 +90,11 @@ struct executor_config {
 	size_t n_dns_nameservers, n_dns_options, n_dns_search;
 	bool rootless, no_process_sandbox;
 	const char *otel_socket; /* bind-mounted into steps; NULL: none */
+	bool reaper; /* main() offers exec_reaper_helper (exec/reaper.h): steps end with the daemon
+			at once, however that ends */
 };
-/* Cleans up what a killed daemon left: containers, mounts, cgroups, netns. */
+/* Cleans up what a killed daemon left: containers, mounts, cgroups, netns. Waits for another
+ * executor of the same root to be closed. ctx's pool is used until executor_close. */
 struct err *executor_open(const struct executor_config *cfg, struct ctx *ctx,
 			  struct executor **ret) ERR_RESULT;
 void executor_close(struct executor *e);
