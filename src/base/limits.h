@@ -11,7 +11,7 @@
 #define LIMIT_GRPC_MESSAGE (16 * MIB)
 #define LIMIT_GRPC_CHUNK (3 * MIB)
 #define LIMIT_GRPC_HEADERS (1 * MIB) /* long exclude lists travel as metadata */
-#define LIMIT_GRPC_STREAMS 10000 /* concurrent, a connection */
+#define LIMIT_GRPC_STREAMS 10000     /* concurrent, a connection */
 
 #define LIMIT_PATH 4096
 #define LIMIT_FILE_NAME 255
@@ -32,11 +32,11 @@
 #define LIMIT_LLB_OPS 200000
 #define LIMIT_ERROR_TEXT (64 * KIB)
 #define LIMIT_TAR_PAX (1 * MIB)
-#define LIMIT_HTTP_BODY (16 * MIB) /* of a JSON or error answer kept in memory */
+#define LIMIT_HTTP_BODY (16 * MIB)     /* of a JSON or error answer kept in memory */
 #define LIMIT_HTTP_HEADERS (256 * KIB) /* of one answer */
 #define LIMIT_URL (16 * KIB)
 #define LIMIT_SOURCE_LABEL (4 * KIB) /* repositories that a blob is noted to be in */
-#define LIMIT_CHALLENGE (64 * KIB) /* of a WWW-Authenticate header */
-#define LIMIT_TLS_ROOTS (16 * MIB) /* PEM of private authorities */
+#define LIMIT_CHALLENGE (64 * KIB)   /* of a WWW-Authenticate header */
+#define LIMIT_TLS_ROOTS (16 * MIB)   /* PEM of private authorities */
 
 #endif

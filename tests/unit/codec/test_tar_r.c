@@ -278,7 +278,7 @@ static void pax_records(void **state)
 {
 	static const struct str bad[] = {
 		STR("5 a=b"),
-		
+
 		STR("7 a=b\n"),
 		STR("06 a=b\nx"),
 		STR("6 =ab\n"),
