@@ -38,6 +38,8 @@ struct bridge_ref *lazyref_new(struct build *b, struct graph *take_graph, uint32
 /* Evaluates, then the record: borrowed from the ref, NULL for an empty tree. r NULL is that too. */
 struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx,
 			      struct cache_ref **ret) ERR_RESULT;
+/* The key of what was evaluated, borrowed; NULL for an empty tree. */
+struct cache_key *lazyref_key(struct bridge_ref *r);
 
 /* ---- the bridge (bridge.c) ---- */
 /* Solves as a frontend would: a definition, a named frontend, or nothing. */

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/task.h"
+#include "remotecache/remotecache.h"
 
 /* ---- the frontend's result as exporters want it ---- */
 
@@ -63,7 +64,7 @@ static struct err *read_mapping(const struct frontend_result *r, struct arena *a
 
 static struct err *add_item(struct build *b, const struct frontend_result *r, struct arena *a,
 			    struct bridge_ref *ref, const struct mapping *m,
-			    struct export_item *ret)
+			    struct export_item *ret, struct cache_key **ret_key)
 {
 	struct str id = m ? m->id : STR_NONE;
 
@@ -76,7 +77,9 @@ static struct err *add_item(struct build *b, const struct frontend_result *r, st
 	};
 	if (m)
 		ret->platform = m->platform;
-	return lazyref_cache_ref(ref, b->ctx, &ret->ref);
+	TRY(lazyref_cache_ref(ref, b->ctx, &ret->ref));
+	*ret_key = lazyref_key(ref);
+	return NULL;
 }
 
 struct evaluation {
@@ -106,12 +109,14 @@ static struct err *evaluate_all(struct build *b, const struct frontend_result *r
 	return task_group_wait(&g);
 }
 
+/* keys: of the items' results, borrowed from their refs; NULL for an empty tree. */
 static struct err *make_input(struct build *b, const struct frontend_result *r, struct arena *a,
-			      struct export_input *ret)
+			      struct export_input *ret, struct cache_key ***ret_keys)
 {
 	struct exporter_kv *meta = ARENA_NEW_N(a, struct exporter_kv, r->n_metadata);
 	struct export_input in = { .is_map = r->is_map };
 	struct mapping *map = NULL;
+	struct cache_key **keys;
 	size_t n;
 	bool found;
 
@@ -126,8 +131,10 @@ static struct err *make_input(struct build *b, const struct frontend_result *r, 
 				       "number of platforms does not match references %zu 1", n);
 		in.items = ARENA_NEW_N(a, struct export_item, 1);
 		in.n_items = 1;
-		TRY(add_item(b, r, a, r->ref, n ? &map[0] : NULL, &in.items[0]));
+		keys = ARENA_NEW_N(a, struct cache_key *, 1);
+		TRY(add_item(b, r, a, r->ref, n ? &map[0] : NULL, &in.items[0], &keys[0]));
 		*ret = in;
+		*ret_keys = keys;
 		return NULL;
 	}
 	if (!found)
@@ -140,6 +147,7 @@ static struct err *make_input(struct build *b, const struct frontend_result *r, 
 	TRY(evaluate_all(b, r, a));
 	in.items = ARENA_NEW_N(a, struct export_item, n);
 	in.n_items = n;
+	keys = ARENA_NEW_N(a, struct cache_key *, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		struct bridge_ref *ref = NULL;
 		bool have = false;
@@ -153,9 +161,48 @@ static struct err *make_input(struct build *b, const struct frontend_result *r, 
 		if (!have)
 			return err_new(ERR_INVALID_ARGUMENT, "failed to find ref for ID %.*s",
 				       STR_ARG(map[i].id));
-		TRY(add_item(b, r, a, ref, &map[i], &in.items[i]));
+		TRY(add_item(b, r, a, ref, &map[i], &in.items[i], &keys[i]));
 	}
 	*ret = in;
+	*ret_keys = keys;
+	return NULL;
+}
+
+/* ---- inline cache ---- */
+
+static bool wants_inline_cache(const struct build *b)
+{
+	const Moby__Buildkit__V1__CacheOptions *o = b->req->cache;
+
+	for (size_t i = 0; o && i < o->n_exports; i++)
+		if (!strcmp(o->exports[i]->type, "inline"))
+			return true;
+	return false;
+}
+
+/* The input with the cache of each image in it; the layers are those that this exporter makes. */
+static struct err *add_inline_cache(struct build *b, struct ctx *ctx, struct vprogress *v,
+				    const struct cache_compress *compress,
+				    struct cache_key *const *keys, struct arena *a,
+				    struct export_input *in)
+{
+	struct export_item *items = ARENA_NEW_N(a, struct export_item, in->n_items + 1);
+	int64_t started = progress_status_begin(v, STR("preparing layers for inline cache"));
+	struct remotecache_results results = { .ref_of = op_result_ref };
+	struct result_ops ops;
+
+	op_result_ops_init(&ops, b->control->worker);
+	results.unref = ops.unref;
+	for (size_t i = 0; i < in->n_items; i++) {
+		struct export_item *it = &items[i];
+
+		*it = in->items[i];
+		if (keys[i])
+			TRY(remotecache_inline(ctx, &results, keys[i], it->ref, compress, a,
+					       &it->inline_cache));
+	}
+	progress_status_done(v, STR("preparing layers for inline cache"), started);
+	in->items = items;
 	return NULL;
 }
 
@@ -165,11 +212,23 @@ struct export_run {
 	struct build *b;
 	struct exporter *e;
 	const struct export_input *in;
+	struct cache_key *const *keys; /* of the items */
 	int index;
 	bool finalize;
 	struct map response; /* of this exporter */
 	struct lock lock;
 };
+
+static struct err *export_one(struct export_run *r, struct exporter_env *env, struct arena *a)
+{
+	struct exporter *e = r->e;
+	struct export_input in = *r->in;
+
+	if (e->ops->compression && wants_inline_cache(r->b))
+		TRY(add_inline_cache(r->b, env->ctx, env->progress, e->ops->compression(e), r->keys,
+				     a, &in));
+	return e->ops->export(e, env, &in);
+}
 
 static struct err *run_one(struct ctx *ctx, void *arg)
 {
@@ -189,7 +248,7 @@ static struct err *run_one(struct ctx *ctx, void *arg)
 	};
 	struct err *e;
 
-	e = r->finalize ? r->e->ops->finalize(r->e, &env) : r->e->ops->export(r->e, &env, r->in);
+	e = r->finalize ? r->e->ops->finalize(r->e, &env) : export_one(r, &env, &a);
 	vprogress_complete(v, false, e);
 	vprogress_unref(v);
 	return e;
@@ -224,17 +283,18 @@ struct err *build_export(struct build *b, struct frontend_result *result,
 	SCOPED_ARENA(a);
 	struct export_run *runs = ARENA_NEW_N(&a, struct export_run, n);
 	struct export_input in;
+	struct cache_key **keys;
 	struct err *e;
 
 	/* Everything is built, also when nobody takes it away. */
-	TRY(make_input(b, result, &a, &in));
+	TRY(make_input(b, result, &a, &in, &keys));
 	for (size_t i = 0; i < result->n_metadata; i++)
 		if (str_has_prefix(result->metadata[i].key, STR("frontend.")))
 			free(map_put(response, result->metadata[i].key,
 				     str_heap(result->metadata[i].value)));
 	for (size_t i = 0; i < n; i++) {
 		runs[i] = (struct export_run) {
-			.b = b, .e = exporters[i], .in = &in, .index = (int)i
+			.b = b, .e = exporters[i], .in = &in, .keys = keys, .index = (int)i
 		};
 		lock_init(&runs[i].lock, LOCK_EXPORTER);
 	}

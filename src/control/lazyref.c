@@ -66,6 +66,16 @@ struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx, struct cach
 	return NULL;
 }
 
+struct cache_key *lazyref_key(struct bridge_ref *r)
+{
+	struct lazyref *l = r ? of(r) : NULL;
+
+	if (!l)
+		return NULL;
+	LOCKED(&l->lock);
+	return l->result.key;
+}
+
 static struct err *read_file(struct bridge_ref *r, struct ctx *ctx, struct str path, int64_t offset,
 			     int64_t length, struct buf *out)
 {

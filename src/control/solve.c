@@ -67,8 +67,9 @@ static struct err *check_cache_options(const Moby__Buildkit__V1__SolveRequest *r
 	if (*req->cache->exportrefdeprecated)
 		return err_new(ERR_UNIMPLEMENTED, "cache export is not supported");
 	for (size_t i = 0; i < req->cache->n_exports; i++)
-		return err_new(ERR_UNIMPLEMENTED, "cache exporter \"%s\" is not supported",
-			       req->cache->exports[i]->type);
+		if (strcmp(req->cache->exports[i]->type, "inline") != 0)
+			return err_new(ERR_UNIMPLEMENTED, "cache exporter \"%s\" is not supported",
+				       req->cache->exports[i]->type);
 	return NULL;
 }
 
