@@ -224,9 +224,10 @@ static struct err *export_one(struct export_run *r, struct exporter_env *env, st
 	struct exporter *e = r->e;
 	struct export_input in = *r->in;
 
-	if (e->ops->compression && wants_inline_cache(r->b))
-		TRY(add_inline_cache(r->b, env->ctx, env->progress, e->ops->compression(e), r->keys,
-				     a, &in));
+	const struct cache_compress *compress = e->ops->compression ? e->ops->compression(e) : NULL;
+
+	if (compress && wants_inline_cache(r->b))
+		TRY(add_inline_cache(r->b, env->ctx, env->progress, compress, r->keys, a, &in));
 	return e->ops->export(e, env, &in);
 }
 
