@@ -8,7 +8,8 @@
 #include "registry/source_label.h"
 
 #define DELAY_FIRST_NS (1 * NSEC_PER_SEC)
-#define DELAY_LAST_NS (8 * NSEC_PER_SEC)   /* would be reached: given up */
+#define DELAY_LAST_NS (8 * NSEC_PER_SEC) /* would be reached: given up */
+#define RESTARTS_MAX 3
 #define PROGRESS_MIN ((uint64_t)64 * 1024) /* a try that got this far starts the delays anew */
 
 struct fetch {
@@ -105,6 +106,13 @@ static void prepare(struct transfer *x, struct httpc_request *rq, struct httpc_h
 	rq->arg = x;
 }
 
+static void drop_writer(struct fetch *f)
+{
+	if (f->w)
+		f->w->discard(f->w);
+	content_writer_closep(&f->w);
+}
+
 /* *ret_found false: it is not there. *ret_transient: trying again may help. */
 static struct err *judge(struct fetch *f, const struct httpc_response *resp, bool *ret_found,
 			 bool *ret_transient)
@@ -117,7 +125,7 @@ static struct err *judge(struct fetch *f, const struct httpc_response *resp, boo
 	if (resp->status == 416 && f->w->offset) {
 		/* What we have is not the beginning of what they have. */
 		*ret_transient = true;
-		f->w->discard(f->w);
+		drop_writer(f);
 	} else {
 		*ret_transient = resp->status / 100 == 5;
 	}
@@ -193,8 +201,7 @@ static struct err *open_writer(struct fetch *f)
 	content_writer_closep(&f->w);
 	TRY(content_writer_open(f->store, f->ctx, str_from(key), &f->w));
 	if (f->desc->size > 0 && f->w->offset > (uint64_t)f->desc->size) {
-		f->w->discard(f->w);
-		content_writer_closep(&f->w);
+		drop_writer(f);
 		TRY(content_writer_open(f->store, f->ctx, str_from(key), &f->w));
 	}
 	return NULL;
@@ -208,7 +215,6 @@ static struct err *round_once(struct fetch *f, const struct endpoint *eps, size_
 	size_t total = n + f->desc->n_urls;
 	struct err *first = NULL, *e;
 
-	*ret_transient = f->opened = false;
 	for (size_t i = 0; i < total; i++) {
 		bool found = false, transient = false;
 
@@ -229,12 +235,8 @@ static struct err *round_once(struct fetch *f, const struct endpoint *eps, size_
 		}
 		*ret_transient |= transient;
 		/* Anything but a broken transfer leaves bytes that can't be trusted. */
-		if (e && !transient) {
-			f->w->discard(f->w);
-			content_writer_closep(&f->w);
-		} else if (e) {
-			content_writer_closep(&f->w);
-		}
+		if (e && !transient)
+			drop_writer(f);
 		first = err_first(first, e);
 	}
 	return first ? first : not_found(f, &eps[n - 1]);
@@ -256,57 +258,75 @@ static struct err *commit(struct fetch *f)
 		return source_label_add(f->store, f->ctx, &d->digest, label.key, label.value);
 	}
 	if (e) {
-		f->w->discard(f->w);
+		drop_writer(f);
 		e = err_wrap(e, "failed commit on ref \"%s\"", reg_ref_key(f->a, d));
 	}
 	content_writer_closep(&f->w);
 	return e;
 }
 
+/* Brings what is missing. */
+static struct err *transfer_once(struct fetch *f, const struct endpoint *eps, size_t n,
+				 bool *ret_transient)
+{
+	uint64_t size = (uint64_t)MAX(f->desc->size, 0);
+	struct err *e;
+
+	*ret_transient = f->opened = false;
+	if (size && f->w->offset == size)
+		return NULL;
+	e = round_once(f, eps, n, ret_transient);
+	if (!e && f->w->offset < size) {
+		/* The answer was shorter than the blob though it ended well. */
+		e = err_new(ERR_DATA_LOSS, "unexpected EOF");
+		*ret_transient = true;
+	}
+	return err_wrap(e, f->opened ? "failed to copy: httpReadSeeker"
+				     : "failed to copy: httpReadSeeker: failed open");
+}
+
 static struct err *try_all(struct fetch *f, const struct endpoint *eps, size_t n)
 {
 	int64_t delay = DELAY_FIRST_NS;
-	bool transient;
+	bool resumed, transient;
+	int restarts = 0;
+	struct err *e;
 
+	TRY(open_writer(f));
+	/* Bytes of an earlier call may turn out bad: then once more without them. */
+	resumed = f->w->offset > 0;
 	for (;;) {
-		uint64_t before;
-		struct err *e = NULL;
+		uint64_t before = f->w->offset;
 
-		if (!f->w)
-			TRY(open_writer(f));
-		before = f->w->offset;
-		if (f->desc->size <= 0 || before < (uint64_t)f->desc->size) {
-			e = round_once(f, eps, n, &transient);
-			if (!e && f->desc->size > 0 && f->w->offset < (uint64_t)f->desc->size) {
-				/* An answer that ends early though it ends well. */
-				e = err_new(ERR_DATA_LOSS, "unexpected EOF");
-				transient = true;
-			}
-			if (e)
-				e = err_wrap(e, f->opened ? "failed to copy: httpReadSeeker"
-							  : "failed to copy: httpReadSeeker: "
-							    "failed open");
-		}
+		e = transfer_once(f, eps, n, &transient);
 		if (!e)
-			return commit(f);
+			e = commit(f);
+		if (!e)
+			return NULL;
+		if (!f->w && resumed && err_is(e, ERR_FAILED_PRECONDITION))
+			transient = true;
 		if (!transient || ctx_done(f->ctx))
 			return e;
 		if (!f->w) {
-			struct err *e2 = open_writer(f);
-
-			if (e2)
-				return err_first(e, e2);
+			if (restarts++ >= RESTARTS_MAX)
+				return e;
+			resumed = false;
+			err_free(e);
+			TRY(open_writer(f));
+			continue;
 		}
 		if (f->w->offset >= before + PROGRESS_MIN) {
 			delay = DELAY_FIRST_NS;
-			err_free(e);
-			continue;
-		}
-		if (delay >= DELAY_LAST_NS)
+		} else if (delay >= DELAY_LAST_NS) {
 			return e;
+		} else {
+			struct err *e2 = ctx_sleep(f->ctx, delay);
+
+			if (e2)
+				return err_first(e2, e);
+			delay *= 2;
+		}
 		err_free(e);
-		TRY(ctx_sleep(f->ctx, delay));
-		delay *= 2;
 	}
 }
 
@@ -348,6 +368,17 @@ static struct err *claim_take(struct claim *c, struct fetch *f)
 	return e;
 }
 
+/* A descriptor may carry its small content itself. */
+static bool has_inline_data(const struct oci_descriptor *d)
+{
+	struct digest got;
+
+	if (!d->data.len || d->digest.algo != DIGEST_SHA256)
+		return false;
+	got = digest_sha256(d->data);
+	return digest_eq(&got, &d->digest);
+}
+
 static struct err *run(struct fetch *f)
 {
 	CLEANUP(claim_drop) struct claim claim = { 0 };
@@ -360,6 +391,8 @@ static struct err *run(struct fetch *f)
 		return source_label_add(f->store, f->ctx, &f->desc->digest,
 					str_from(reg_source_label(f->a, f->ref->domain)),
 					f->ref->path);
+	if (has_inline_data(f->desc))
+		return content_write_blob(f->store, f->ctx, f->desc->data, NULL, 0, NULL);
 	TRY(hosts_endpoints(&f->r->hosts, f->a, f->ref->domain, false, false, &eps, &n));
 	e = try_all(f, eps, n);
 	content_writer_closep(&f->w);

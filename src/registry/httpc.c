@@ -18,8 +18,26 @@ struct str httpc_header_get(const struct httpc_response *r, const char *name)
 	return STR_NONE;
 }
 
+/* Without the password, which the words of an error must not have. */
+static struct str redact(struct arena *a, struct str url)
+{
+	ptrdiff_t from = str_find_str(url, STR("//")), end, at, colon;
+	struct str rest;
+
+	if (from < 0)
+		return url;
+	rest = str_sub(url, (size_t)from + 2, url.len);
+	end = str_find(rest, '/');
+	at = str_rfind(str_sub(rest, 0, end < 0 ? rest.len : (size_t)end), '@');
+	colon = str_find(rest, ':');
+	if (at < 0 || colon < 0 || colon > at)
+		return url;
+	return str_from(arena_printf(a, "%.*s:xxxxx%.*s", (int)(from + 2 + colon), url.ptr,
+				     STR_ARG(str_sub(rest, (size_t)at, rest.len))));
+}
+
 /* `Get "URL": ` as Go's url.Error puts it: the method in title case. */
-static struct err *name_request(struct err *e, const char *method, struct str url)
+static struct err *name_request(struct err *e, struct arena *a, const char *method, struct str url)
 {
 	char name[16];
 	size_t i;
@@ -27,7 +45,7 @@ static struct err *name_request(struct err *e, const char *method, struct str ur
 	for (i = 0; method[i] && i < sizeof(name) - 1; i++)
 		name[i] = i ? (char)(method[i] | 0x20) : method[i];
 	name[i] = '\0';
-	return err_wrap(e, "%s \"%.*s\"", name, STR_ARG(url));
+	return err_wrap(e, "%s \"%.*s\"", name, STR_ARG(redact(a, url)));
 }
 
 static struct err *follow(struct httpc_exchange *x, const struct httpc_request *rq, int n)
@@ -70,6 +88,13 @@ struct err *httpc_do(struct httpc *c, struct ctx *ctx, struct arena *a,
 	for (int n = 0;; n++) {
 		struct err *e = httpc_exchange_run(&x, failure);
 
+		while (e && *failure == HTTPC_CLIENT_CERT && rq->tls &&
+		       x.keypair + 1 < rq->tls->n_keypairs) {
+			x.keypair++;
+			err_free(e);
+			e = httpc_exchange_run(&x, failure);
+		}
+
 		if (!e && x.location.len)
 			e = follow(&x, rq, n);
 		else if (!e)
@@ -77,7 +102,7 @@ struct err *httpc_do(struct httpc *c, struct ctx *ctx, struct arena *a,
 		if (e && x.own_error)
 			return e;
 		if (e)
-			return name_request(e, x.method, x.url);
+			return name_request(e, a, x.method, x.url);
 	}
 	x.resp.method = x.method;
 	*ret = x.resp;

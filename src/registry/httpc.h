@@ -11,7 +11,8 @@
  * SSL_CERT_DIR go first.
  *
  * Error texts are those of Go's net/http, `Get "URL": dial tcp 127.0.0.1:1: connect:
- * connection refused`; the end of ctx keeps its code, the rest is UNKNOWN. */
+ * connection refused`, without a password that is in the URL; the end of ctx keeps its code, the
+ * rest is UNKNOWN. */
 #ifndef REGISTRY_HTTPC_H
 #define REGISTRY_HTTPC_H
 
@@ -34,8 +35,8 @@ struct httpc_keypair {
 
 /* How to trust a peer. Plain data, the caller's; make it with httpc_tls_load. */
 struct httpc_tls {
-	struct str ca_pem; /* added to the system's roots */
-	struct httpc_keypair *keypairs;
+	struct str ca_pem;              /* added to the system's roots */
+	struct httpc_keypair *keypairs; /* the next is tried when a server refuses one */
 	size_t n_keypairs;
 	bool insecure;  /* certificates are not verified */
 	const char *id; /* equal for equal settings: connections are shared by it */
@@ -61,18 +62,19 @@ struct httpc_response {
 	const char *method;     /* likewise */
 	struct httpc_header *headers;
 	size_t n_headers;
-	/* Of an answer whose body no callback took; cut at max_body. */
+	/* Of an answer whose body no callback took; at max_body it is cut, and no more read. */
 	struct str body;
 	bool body_cut;
 };
 
 /* Why a call failed, for those who decide about trying again. */
 enum httpc_failure {
-	HTTPC_OTHER,      /* a callback's error, the end of ctx, bad arguments, bad certificates */
-	HTTPC_DIAL,       /* name not found, refused, unreachable */
-	HTTPC_TIMEOUT,    /* dialling, TLS or a stall */
-	HTTPC_BROKEN,     /* the connection ended or was reset before the answer was whole */
-	HTTPC_PLAIN_HTTP, /* the https port speaks http */
+	HTTPC_OTHER,       /* a callback's error, the end of ctx, bad arguments, bad certificates */
+	HTTPC_DIAL,        /* name not found, refused, unreachable */
+	HTTPC_TIMEOUT,     /* dialling, TLS or a stall */
+	HTTPC_BROKEN,      /* the connection ended or was reset before the answer was whole */
+	HTTPC_PLAIN_HTTP,  /* the https port speaks http */
+	HTTPC_CLIENT_CERT, /* the client's certificate is refused, or there is none */
 };
 
 struct httpc_request {
@@ -95,7 +97,8 @@ struct httpc_request {
 	/* The body of a 2xx answer piece by piece, on the caller's thread. NULL: kept in ret. */
 	struct err *(*on_body)(void *arg, const void *p, size_t len);
 	void *arg;
-	size_t max_body; /* of what is kept in memory; 0 is LIMIT_HTTP_BODY */
+	size_t max_body;  /* of what is kept in memory; 0 is LIMIT_HTTP_BODY */
+	int64_t stall_ns; /* how long no byte may move; 0 is a minute */
 
 	enum httpc_failure *failure; /* written when the call fails; may be NULL */
 };

@@ -88,13 +88,24 @@ static bool mentions(const char *text, const char *what)
 	return strstr(text, what) != NULL;
 }
 
+/* With TLS 1.3 the alert comes when the answer is read. */
+static bool is_client_cert(const char *text)
+{
+	return mentions(text, "alert") &&
+	       (mentions(text, "certificate") || mentions(text, "unknown ca"));
+}
+
 static struct err *tls_error(struct httpc_exchange *x, const char *text,
 			     enum httpc_failure *failure)
 {
 	long errnum = 0;
 
+	if (is_client_cert(text)) {
+		*failure = HTTPC_CLIENT_CERT;
+		return err_new(ERR_UNKNOWN, "remote error: tls: %s", text);
+	}
 	if (mentions(text, "wrong version number") || mentions(text, "packet length too long") ||
-	    mentions(text, "http request")) {
+	    mentions(text, "unexpected TLS packet") || mentions(text, "http request")) {
 		*failure = HTTPC_PLAIN_HTTP;
 		return err_new(ERR_UNKNOWN, "http: server gave HTTP response to HTTPS client");
 	}
@@ -108,13 +119,18 @@ static struct err *tls_error(struct httpc_exchange *x, const char *text,
 	return err_new(ERR_UNKNOWN, "tls: %s", text);
 }
 
-static struct err *broken_error(struct httpc_exchange *x, const char *verb, const char *text)
+static struct err *broken_error(struct httpc_exchange *x, const char *verb, const char *text,
+				enum httpc_failure *failure)
 {
 	long errnum = 0;
 	char peer[INET6_ADDRSTRLEN + 16];
 
 	(void)curl_easy_getinfo(x->cd->easy, CURLINFO_OS_ERRNO, &errnum);
 	(void)peer_text(x, peer, sizeof(peer));
+	if (is_client_cert(text)) {
+		*failure = HTTPC_CLIENT_CERT;
+		return err_new(ERR_UNKNOWN, "remote error: tls: %s", text);
+	}
 	if (mentions(text, "unexpected eof"))
 		return err_new(ERR_UNKNOWN, "unexpected EOF");
 	if (!errnum)
@@ -154,10 +170,10 @@ struct err *httpc_curl_error(struct httpc_exchange *x, CURLcode code, const char
 		return err_new(ERR_UNKNOWN, "unexpected EOF");
 	case CURLE_RECV_ERROR:
 		*failure = HTTPC_BROKEN;
-		return broken_error(x, "read", text);
+		return broken_error(x, "read", text, failure);
 	case CURLE_SEND_ERROR:
 		*failure = HTTPC_BROKEN;
-		return broken_error(x, "write", text);
+		return broken_error(x, "write", text, failure);
 	case CURLE_PEER_FAILED_VERIFICATION:
 		return verify_error(x, text);
 	case CURLE_SSL_CONNECT_ERROR:

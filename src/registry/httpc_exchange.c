@@ -101,35 +101,32 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 	return e ? fail(x, e) : n;
 }
 
-static struct err *keep(struct httpc_exchange *x, const char *p, size_t n)
+static void keep(struct httpc_exchange *x, const char *p, size_t n)
 {
 	size_t room = x->kept.max - x->kept.len;
 
 	if (n > room) {
-		x->resp.body_cut = true;
+		x->resp.body_cut = x->enough = true;
 		n = room;
 	}
 	buf_add(&x->kept, p, n);
-	return NULL;
 }
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
 	struct httpc_exchange *x = arg;
-	struct err *e;
+	struct err *e = NULL;
 
-	if (x->skip_body)
-		return n;
-	if (x->rq->on_body && x->resp.status / 100 == 2)
+	if (!x->skip_body && x->rq->on_body && x->resp.status / 100 == 2)
 		e = x->rq->on_body(x->rq->arg, p, n);
-	else
-		e = keep(x, p, n);
+	else if (!x->skip_body)
+		keep(x, p, n);
+	else if ((x->skipped += n) > ERROR_BODY_MAX)
+		x->enough = true; /* a new connection costs less */
 	x->active = clock_now();
-	if (e) {
+	if (e)
 		(void)fail(x, e);
-		return CURL_WRITEFUNC_ERROR;
-	}
-	return n;
+	return e || x->enough ? CURL_WRITEFUNC_ERROR : n;
 }
 
 static size_t on_send(char *p, size_t size, size_t n, void *arg)
@@ -281,9 +278,9 @@ static void set_tls(struct httpc_exchange *x, CURL *h)
 
 		(void)curl_easy_setopt(h, CURLOPT_CAINFO_BLOB, &blob);
 	}
-	if (t->n_keypairs) {
-		(void)curl_easy_setopt(h, CURLOPT_SSLCERT, t->keypairs[0].cert);
-		(void)curl_easy_setopt(h, CURLOPT_SSLKEY, t->keypairs[0].key);
+	if (x->keypair < t->n_keypairs) {
+		(void)curl_easy_setopt(h, CURLOPT_SSLCERT, t->keypairs[x->keypair].cert);
+		(void)curl_easy_setopt(h, CURLOPT_SSLKEY, t->keypairs[x->keypair].key);
 	}
 }
 
@@ -320,7 +317,7 @@ static void set_options(struct httpc_exchange *x, CURL *h, struct curl_slist *he
 static struct err *check_stall(struct httpc_exchange *x)
 {
 	curl_off_t connected = 0, secured = 0, pre = 0;
-	int64_t now = clock_now();
+	int64_t now = clock_now(), limit = STALL_NS;
 
 	(void)curl_easy_getinfo(x->cd->easy, CURLINFO_CONNECT_TIME_T, &connected);
 	(void)curl_easy_getinfo(x->cd->easy, CURLINFO_APPCONNECT_TIME_T, &secured);
@@ -330,7 +327,11 @@ static struct err *check_stall(struct httpc_exchange *x)
 	if (x->connected && !secured && !pre && str_has_prefix(x->url, STR("https:")) &&
 	    now - x->connected > TLS_NS)
 		return err_new(ERR_UNKNOWN, "net/http: TLS handshake timeout");
-	if (now - x->active > (x->sent_all && !x->head_done ? ANSWER_NS : STALL_NS))
+	if (x->rq->stall_ns)
+		limit = x->rq->stall_ns;
+	else if (x->sent_all && !x->head_done)
+		limit = ANSWER_NS;
+	if (now - x->active > limit)
 		return err_new(ERR_UNKNOWN,
 			       x->head_done ? "transfer stalled: i/o timeout"
 					    : "net/http: timeout awaiting response headers");
@@ -383,7 +384,7 @@ static struct err *result(struct httpc_exchange *x, const char *text, enum httpc
 			continue;
 		if (x->err)
 			return TAKE_PTR(x->err);
-		if (m->data.result == CURLE_OK)
+		if (m->data.result == CURLE_OK || x->enough)
 			return NULL;
 		return httpc_curl_error(x, m->data.result, text, failure);
 	}
@@ -421,7 +422,8 @@ struct err *httpc_exchange_run(struct httpc_exchange *x, enum httpc_failure *fai
 	x->started = x->active = clock_now();
 	x->connected = 0;
 	x->have_peer = x->in_head = x->head_done = x->skip_body = x->sent_all = false;
-	x->header_bytes = 0;
+	x->enough = false;
+	x->header_bytes = x->skipped = 0;
 	x->resp = (struct httpc_response) { .headers = x->resp.headers };
 	x->location = STR_NONE;
 	e = make_headers(x, &headers);
@@ -442,7 +444,7 @@ struct err *httpc_exchange_run(struct httpc_exchange *x, enum httpc_failure *fai
 	(void)curl_multi_remove_handle(x->cd->multi, x->cd->easy);
 	/* The list and buffers of this call must not be seen by the next. */
 	curl_easy_reset(x->cd->easy);
-	httpc_conduit_put(x->c, x->cd, !e);
+	httpc_conduit_put(x->c, x->cd, !e && !x->enough);
 	curl_slist_free_all(headers);
 	reader_close(x->body);
 	x->body = NULL;

@@ -49,6 +49,7 @@ struct httpc_exchange {
 	bool same_origin; /* secrets may be sent */
 	bool with_body;   /* lost on the way in a redirect */
 	bool following;   /* redirects still may be followed */
+	size_t keypair;   /* which of them to offer */
 
 	/* in flight */
 	struct httpc_conduit *cd;
@@ -62,8 +63,9 @@ struct httpc_exchange {
 
 	/* answer */
 	struct httpc_response resp;
-	size_t cap_headers, header_bytes;
+	size_t cap_headers, header_bytes, skipped;
 	bool in_head, head_done, skip_body;
+	bool enough; /* what is kept is full: the rest is not waited for */
 	struct buf kept;
 	struct str location; /* of a redirect to be followed */
 };

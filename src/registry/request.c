@@ -210,7 +210,8 @@ static struct err *run(struct attempt *at, struct auth_entry *entry, struct ctx 
 			TRY(ctx_sleep(ctx, DELAY_FAILED_NS * n.broken));
 			continue;
 		}
-		if (ret->status == 401 && ours) {
+		/* Another host's challenge must not move us to show what we have for this one. */
+		if (ret->status == 401 && ours && is_ours(at->t, a, ret->url)) {
 			TRY(try_auth(at, entry, ctx, a, ret, serial, ++n.unauthorized, &retry));
 			if (!retry)
 				return NULL;

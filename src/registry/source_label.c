@@ -13,6 +13,13 @@ static bool has_repo(struct str list, struct str repo)
 	return false;
 }
 
+static void add(struct buf *out, struct str repo)
+{
+	if (out->len)
+		buf_add_char(out, ',');
+	buf_add_str(out, repo);
+}
+
 /* The list stays sorted, as others that write it keep it. */
 static void insert(struct buf *out, struct str list, struct str repo)
 {
@@ -21,16 +28,13 @@ static void insert(struct buf *out, struct str list, struct str repo)
 
 	while (list.len && str_next(&list, ',', &one)) {
 		if (!done && str_cmp(repo, one) < 0) {
-			buf_add_str(out, repo);
-			buf_add_char(out, ',');
+			add(out, repo);
 			done = true;
 		}
-		buf_add_str(out, one);
-		if (list.len || !done)
-			buf_add_char(out, ',');
+		add(out, one);
 	}
 	if (!done)
-		buf_add_str(out, repo);
+		add(out, repo);
 }
 
 struct err *source_label_add(struct content *store, struct ctx *ctx, const struct digest *d,

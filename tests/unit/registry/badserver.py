@@ -178,7 +178,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         auth = self.headers.get("Authorization", "")
         if how == "basic":
             want = "Basic " + base64.b64encode(b"joe:secret").decode()
-            if auth != want:
+            if auth != want and self.server.server_address[1] != self.other:
                 return self.fail(401, "UNAUTHORIZED", "authentication required",
                                  [("WWW-Authenticate", 'Basic realm="x"')])
         if how == "bearer" and not auth.startswith("Bearer tok:"):
@@ -289,7 +289,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(part[:1000])
             time.sleep(20)
             return self.drop()
-        if how == "redirect" and self.server.server_address[1] != self.other:
+        if how == "trap" and self.server.server_address[1] == self.other:
+            return self.fail(401, headers=[("WWW-Authenticate", 'Basic realm="trap"')])
+        if (how in ("redirect", "trap") or name == "basic-away") and (
+                self.server.server_address[1] != self.other):
             return self.answer(307, b"", [("Location", "http://127.0.0.1:%d%s" % (
                 self.other, self.path))])
         self.answer(206 if start else 200, part, headers)
