@@ -52,16 +52,14 @@ static struct err *read_user_file(int rootfd, struct str path, struct buf *out)
 	return buf_check(out, "user file");
 }
 
-/* Line of a colon-separated file: its next one that has n fields at least. */
+/* Of a colon-separated file: its next line that has n fields at least. */
 static bool next_entry(struct str *rest, struct str *fields, size_t n)
 {
-	struct str line;
+	struct str line, field;
 
-	while (rest->len) {
-		struct str field;
+	while (str_next(rest, '\n', &line)) {
 		size_t i = 0;
 
-		(void)str_next(rest, '\n', &line);
 		line = str_trim(line);
 		while (i < n && str_next(&line, ':', &field))
 			fields[i++] = str_trim(field);
@@ -72,20 +70,17 @@ static bool next_entry(struct str *rest, struct str *fields, size_t n)
 }
 
 struct lookup {
-	int rootfd;
 	struct str user, group;
 	struct str name; /* the user's, by passwd */
 	struct exec_user *u;
 };
 
-static struct err *find_user(struct lookup *l, struct buf *passwd)
+static struct err *find_user(struct lookup *l, struct str passwd)
 {
-	struct str rest, f[4];
+	struct str rest = passwd, f[4];
 	uint32_t wanted = 0, uid, gid;
 	bool numeric = parse_id(l->user, &wanted);
 
-	TRY(read_user_file(l->rootfd, STR("/etc/passwd"), passwd));
-	rest = buf_str(passwd);
 	while (next_entry(&rest, f, 4)) {
 		if (!parse_id(f[2], &uid) || !parse_id(f[3], &gid))
 			continue;
@@ -116,9 +111,9 @@ static bool list_has(struct str list, struct str name)
 	return false;
 }
 
-static struct err *find_group(struct lookup *l, const struct buf *groups)
+static struct err *find_group(struct lookup *l, struct str groups)
 {
-	struct str rest = buf_str(groups), f[3];
+	struct str rest = groups, f[3];
 	uint32_t wanted = 0, gid;
 	bool numeric = parse_id(l->group, &wanted);
 
@@ -141,10 +136,10 @@ static struct err *find_group(struct lookup *l, const struct buf *groups)
 }
 
 /* Every group that lists the user. */
-static void find_supplementary(struct lookup *l, const struct buf *groups, struct arena *a)
+static void find_supplementary(struct lookup *l, struct str groups, struct arena *a)
 {
 	VEC(uint32_t) v = VEC_INIT;
-	struct str rest = buf_str(groups), f[4];
+	struct str rest = groups, f[4];
 	uint32_t gid;
 
 	while (next_entry(&rest, f, 4))
@@ -155,27 +150,45 @@ static void find_supplementary(struct lookup *l, const struct buf *groups, struc
 	vec_fini(&v);
 }
 
+/* "uid:gid" needs no file. */
+static bool is_plain(struct str user, struct exec_user *ret)
+{
+	struct str u, g;
+	struct exec_user v = { 0 };
+
+	if (!str_cut(user, ':', &u, &g) || !parse_plain(u, &v.uid) || !parse_plain(g, &v.gid))
+		return false;
+	*ret = v;
+	return true;
+}
+
+struct err *users_resolve(struct str user, struct str passwd, struct str groups, struct arena *a,
+			  struct exec_user *ret)
+{
+	struct exec_user u = { 0 };
+	struct lookup l = { .u = &u };
+
+	if (is_plain(user, ret))
+		return NULL;
+	(void)str_cut(user.len ? user : STR("0"), ':', &l.user, &l.group);
+	if (l.user.len)
+		TRY(find_user(&l, passwd));
+	if (l.group.len)
+		TRY(find_group(&l, groups));
+	else if (l.name.len)
+		find_supplementary(&l, groups, a);
+	*ret = u;
+	return NULL;
+}
+
 struct err *users_lookup(int rootfd, struct str user, struct arena *a, struct exec_user *ret)
 {
 	SCOPED_BUF(passwd, LIMIT_PASSWD_FILE);
 	SCOPED_BUF(groups, LIMIT_PASSWD_FILE);
-	struct exec_user u = { 0 };
-	struct lookup l = { .rootfd = rootfd, .u = &u };
-	bool has_group = str_cut(user.len ? user : STR("0"), ':', &l.user, &l.group);
 
-	if (has_group && parse_plain(l.user, &u.uid) && parse_plain(l.group, &u.gid)) {
-		*ret = u;
+	if (is_plain(user, ret))
 		return NULL;
-	}
-	u = (struct exec_user) { 0 };
-	if (l.user.len)
-		TRY(find_user(&l, &passwd));
-	if (l.group.len || l.name.len)
-		TRY(read_user_file(rootfd, STR("/etc/group"), &groups));
-	if (l.group.len)
-		TRY(find_group(&l, &groups));
-	else if (l.name.len)
-		find_supplementary(&l, &groups, a);
-	*ret = u;
-	return NULL;
+	TRY(read_user_file(rootfd, STR("/etc/passwd"), &passwd));
+	TRY(read_user_file(rootfd, STR("/etc/group"), &groups));
+	return users_resolve(user, buf_str(&passwd), buf_str(&groups), a, ret);
 }

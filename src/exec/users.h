@@ -17,4 +17,8 @@ struct exec_user {
 struct err *users_lookup(int rootfd, struct str user, struct arena *a,
 			 struct exec_user *ret) ERR_RESULT;
 
+/* The same from the files' text. */
+struct err *users_resolve(struct str user, struct str passwd, struct str groups, struct arena *a,
+			  struct exec_user *ret) ERR_RESULT;
+
 #endif
