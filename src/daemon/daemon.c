@@ -5,6 +5,7 @@
 #include "base/task.h"
 #include "base/version.h"
 #include "daemon/worker.h"
+#include "exec/reaper.h"
 #include "kv/kv.h"
 #include "net/listen.h"
 #include "registry/httpc.h"
@@ -44,7 +45,9 @@ struct daemon {
 
 bool daemon_helper_main(int argc, char **argv)
 {
-	return proc_helper_main(NULL, 0, argc, argv);
+	const struct proc_helper table[] = { exec_reaper_helper };
+
+	return proc_helper_main(table, ARRAY_SIZE(table), argc, argv);
 }
 
 /* ---- sockets ---- */

@@ -109,8 +109,10 @@ class Daemon:
         return [x for x in text.splitlines() if str(self.root) in x and "/secrets " not in x]
 
     def children(self):
-        out = subprocess.run(["pgrep", "-P", str(self.proc.pid)], capture_output=True, text=True)
-        return out.stdout.split()
+        out = subprocess.run(["pgrep", "-l", "-P", str(self.proc.pid)], capture_output=True,
+                             text=True)
+        # One cleans up after the daemon should it be killed, and ends with it.
+        return [x for x in out.stdout.splitlines() if not x.endswith("exec-reaper")]
 
 
 @pytest.fixture
