@@ -156,12 +156,16 @@ static size_t on_send(char *p, size_t size, size_t n, void *arg)
 
 static struct err *open_body(struct httpc_exchange *x)
 {
+	struct err *e;
+
 	reader_close(x->body);
 	x->body = NULL;
 	x->body_at = 0;
-	if (x->with_body && x->rq->open_body)
-		return x->rq->open_body(x->rq->arg, &x->body);
-	return NULL;
+	if (!x->with_body || !x->rq->open_body)
+		return NULL;
+	e = x->rq->open_body(x->rq->arg, &x->body);
+	x->own_error |= e != NULL;
+	return e;
 }
 
 /* Back to the start, when a kept connection turns out to be dead. */

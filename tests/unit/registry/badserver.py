@@ -112,7 +112,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         name, rest = "/".join(parts[2:at]), parts[at + 1:]
         self.repo(name, kind, rest, urllib.parse.parse_qs(url.query))
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = handle_any
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
     def token(self, url):
         mode = url.path.split("/")[2]
@@ -212,7 +212,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if how == "store":
             m = stored.get((name, rest[0]))
             return self.manifest(m) if m else self.fail(404, "MANIFEST_UNKNOWN", "unknown")
-        if how == "missing" or (how in ("mount", "put", "post", "cutput") and
+        if how == "missing" or (how in ("mount", "nomount", "put", "post", "cutput") and
                                 (name, rest[0]) not in stored):
             return self.fail(404, "MANIFEST_UNKNOWN", "manifest unknown")
         if how == "nodigest":
@@ -245,7 +245,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if rest[0] == "uploads":
             return self.upload(name, how, arg, rest, query)
         data = BLOBS.get(rest[0]) or stored.get((name, rest[0]))
-        if how in ("mount", "store", "put", "post", "cutput", "missing"):
+        if how in ("mount", "nomount", "store", "put", "post", "cutput", "missing"):
             data = stored.get((name, rest[0]))
         if data is None:
             return self.fail(404, "BLOB_UNKNOWN", "blob unknown to registry")
@@ -299,6 +299,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def upload(self, name, how, arg, rest, query):
         if self.command == "POST":
+            if how == "nomount" and "mount" in query:
+                return self.fail(500)
             if how == "post":
                 return self.fail(int(arg), "DENIED", "requested access to the resource is denied")
             if "mount" in query and how == "mount":
