@@ -1,6 +1,7 @@
 #include "frontend/bridge.h"
 
 #include "base/mem.h"
+#include "frontend/push.h"
 
 #include <assert.h>
 
@@ -63,20 +64,6 @@ void frontend_result_fini(struct frontend_result *r)
 	frontend_result_init(r);
 }
 
-/* One more element of an arena array: the old one is left behind, so sizes double. */
-static void *grow(struct arena *a, void *items, size_t n, size_t *cap, size_t size)
-{
-	void *bigger;
-
-	if (n < *cap)
-		return items;
-	*cap = *cap ? *cap * 2 : 4;
-	bigger = arena_calloc(a, *cap, size);
-	if (n)
-		memcpy(bigger, items, n * size);
-	return bigger;
-}
-
 void frontend_result_set_ref(struct frontend_result *r, struct bridge_ref *take_ref)
 {
 	bridge_ref_put(r->ref);
@@ -92,8 +79,8 @@ void frontend_result_add_ref(struct frontend_result *r, struct str key, struct b
 			r->refs[i].ref = take_ref;
 			return;
 		}
-	r->refs = grow(&r->arena, r->refs, r->n_refs, &r->cap_refs, sizeof(*r->refs));
-	r->refs[r->n_refs++] = (struct frontend_ref) { str_dup(&r->arena, key), take_ref };
+	ARENA_PUSH(&r->arena, r->refs, r->n_refs, r->cap_refs,
+		   ((struct frontend_ref) { str_dup(&r->arena, key), take_ref }));
 }
 
 /* Where key is or belongs in a sorted array whose elements begin with their key. */
@@ -119,8 +106,7 @@ void frontend_result_set_meta(struct frontend_result *r, struct str key, struct 
 	size_t at = position(r->metadata, r->n_metadata, sizeof(*r->metadata), key, &found);
 
 	if (!found) {
-		r->metadata = grow(&r->arena, r->metadata, r->n_metadata, &r->cap_metadata,
-				   sizeof(*r->metadata));
+		ARENA_GROW(&r->arena, r->metadata, r->n_metadata, r->cap_metadata);
 		memmove(r->metadata + at + 1, r->metadata + at,
 			(r->n_metadata - at) * sizeof(*r->metadata));
 		r->n_metadata++;
@@ -150,8 +136,7 @@ void frontend_result_add_attestation(struct frontend_result *r, struct str key,
 		position(r->attestations, r->n_attestations, sizeof(*r->attestations), key, &found);
 
 	if (!found) {
-		r->attestations = grow(a, r->attestations, r->n_attestations, &r->cap_attestations,
-				       sizeof(*r->attestations));
+		ARENA_GROW(a, r->attestations, r->n_attestations, r->cap_attestations);
 		memmove(r->attestations + i + 1, r->attestations + i,
 			(r->n_attestations - i) * sizeof(*r->attestations));
 		r->n_attestations++;
@@ -159,7 +144,7 @@ void frontend_result_add_attestation(struct frontend_result *r, struct str key,
 			(struct frontend_attestations) { .key = str_dup(a, key), .cap = 0 };
 	}
 	of = &r->attestations[i];
-	of->list = grow(a, of->list, of->n, &of->cap, sizeof(*of->list));
+	ARENA_GROW(a, of->list, of->n, of->cap);
 	copy = &of->list[of->n++];
 	*copy = (struct frontend_attestation) {
 		.kind = at->kind,

@@ -106,7 +106,7 @@ void llb_locate(struct arena *a, struct llb_node *n, const struct llb_source_map
 		r->end = arena_dup(a, r->start, sizeof(*r->start));
 		PB_PUSH(a, loc->n_ranges, loc->ranges, r);
 	}
-	LLB_GROW(a, &n->locations);
+	ARENA_GROW(a, n->locations.items, n->locations.len, n->locations.cap);
 	n->locations.items[n->locations.len++] = (struct llb_location) { map, loc };
 }
 
@@ -181,7 +181,7 @@ static Pb__Mount *mount_new(struct arena *a, struct llb_edges *list, struct str 
 
 	pb__mount__init(m);
 	m->dest = llb_text(a, dest);
-	LLB_GROW(a, list);
+	ARENA_GROW(a, list->items, list->len, list->cap);
 	list->items[list->len++] = (struct llb_edge) { source, m, no_output };
 	return m;
 }
@@ -216,7 +216,7 @@ static Pb__FileAction *action_new(struct arena *a, struct llb_node *n, struct ll
 	Pb__FileAction *act = ARENA_NEW(a, Pb__FileAction);
 
 	pb__file_action__init(act);
-	LLB_GROW(a, &n->edges);
+	ARENA_GROW(a, n->edges.items, n->edges.len, n->edges.cap);
 	n->edges.items[n->edges.len++] = (struct llb_edge) { from, act, false };
 	PB_PUSH(a, n->op.file->n_actions, n->op.file->actions, act);
 	return act;
@@ -333,7 +333,7 @@ struct llb_out llb_merge(struct arena *a, const struct llb_out *inputs, size_t n
 	llb_cap(a, m, "mergeop");
 	for (size_t i = 0; i < n; i++)
 		if (inputs[i].node) {
-			LLB_GROW(a, &m->edges);
+			ARENA_GROW(a, m->edges.items, m->edges.len, m->edges.cap);
 			m->edges.items[m->edges.len++] =
 				(struct llb_edge) { inputs[i], NULL, false };
 		}

@@ -3,6 +3,7 @@
 #define FRONTEND_LLBGEN_INT_H
 
 #include "frontend/llbgen.h"
+#include "frontend/push.h"
 
 enum llb_kind { LLB_SOURCE, LLB_EXEC, LLB_FILE, LLB_MERGE, LLB_RAW, LLB_ALIAS };
 
@@ -45,18 +46,6 @@ struct llb_node {
 	const void *seen; /* the last llb_marshal() that put it out */
 	bool deps_known;
 };
-
-#define LLB_GROW(a, list)                                                                          \
-	do {                                                                                       \
-		if ((list)->len == (list)->cap) {                                                  \
-			size_t cap_ = (list)->cap ? (list)->cap * 2 : 4;                           \
-			void *old_ = (list)->items;                                                \
-			(list)->items = arena_calloc((a), cap_, sizeof(*(list)->items));           \
-			if ((list)->len)                                                           \
-				memcpy((list)->items, old_, (list)->len * sizeof(*(list)->items)); \
-			(list)->cap = cap_;                                                        \
-		}                                                                                  \
-	} while (0)
 
 struct llb_out llb_resolve(struct llb_out out);
 

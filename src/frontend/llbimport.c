@@ -46,7 +46,7 @@ static struct err *link_inputs(struct import *im)
 			if (in->index < 0)
 				return err_new(ERR_UNKNOWN,
 					       "invalid definition op with invalid index");
-			LLB_GROW(im->a, &n->edges);
+			ARENA_GROW(im->a, n->edges.items, n->edges.len, n->edges.cap);
 			n->edges.items[n->edges.len++] =
 				(struct llb_edge) { { from, in->index }, NULL, false };
 		}
@@ -83,7 +83,7 @@ static struct err *add_locations(struct import *im)
 					       loc->sourceindex);
 			if (!n)
 				continue;
-			LLB_GROW(im->a, &n->locations);
+			ARENA_GROW(im->a, n->locations.items, n->locations.len, n->locations.cap);
 			n->locations.items[n->locations.len++] =
 				(struct llb_location) { &im->maps[loc->sourceindex],
 							arena_dup(im->a, loc, sizeof(*loc)) };

@@ -38,7 +38,7 @@ static void add_dep(struct arena *a, struct llb_edges *all, struct llb_out out)
 	for (size_t i = 0; i < all->len; i++)
 		if (all->items[i].out.node == out.node)
 			return;
-	LLB_GROW(a, all);
+	ARENA_GROW(a, all->items, all->len, all->cap);
 	all->items[all->len++] = (struct llb_edge) { out, NULL, false };
 }
 

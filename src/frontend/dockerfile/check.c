@@ -274,7 +274,7 @@ struct err *check_circles(struct plan *p)
 	for (size_t i = 0; i < p->n_stages; i++) {
 		if (p->stages[i]->color != UNSEEN)
 			continue;
-		PLAN_PUSH(&p->a, path, depth, cap, ((struct visit) { p->stages[i], 0 }));
+		ARENA_PUSH(&p->a, path, depth, cap, ((struct visit) { p->stages[i], 0 }));
 		p->stages[i]->color = ON_PATH;
 		while (depth) {
 			struct visit *v = &path[depth - 1];
@@ -291,7 +291,7 @@ struct err *check_circles(struct plan *p)
 			if (dep->color == DONE)
 				continue;
 			dep->color = ON_PATH;
-			PLAN_PUSH(&p->a, path, depth, cap, ((struct visit) { dep, 0 }));
+			ARENA_PUSH(&p->a, path, depth, cap, ((struct visit) { dep, 0 }));
 		}
 	}
 	return NULL;

@@ -101,7 +101,7 @@ struct err *do_arg(struct doing *d)
 		if (!inherited)
 			outline_set_arg(a, &s->outline, &info);
 		strs_add_new(a, &s->outline.used, v.key);
-		PLAN_PUSH(a, s->args, s->n_args, s->cap_args, v);
+		ARENA_PUSH(a, s->args, s->n_args, s->cap_args, v);
 	}
 	stage_history(d->p, s, str_dup(a, buf_str(&text)), false);
 	return NULL;

@@ -107,7 +107,7 @@ static void note_need(struct run *r, bool ssh, struct str id, bool required)
 	for (size_t i = 0; i < *n; i++)
 		if (str_eq((*list)[i].id, id))
 			return;
-	PLAN_PUSH(r->a, *list, *n, *cap, ((struct need_info) { id, required, r->d->in->loc }));
+	ARENA_PUSH(r->a, *list, *n, *cap, ((struct need_info) { id, required, r->d->in->loc }));
 }
 
 static bool has_owner(const struct run_mount *m)

@@ -1,5 +1,7 @@
 #include "frontend/dockerfile/env.h"
 
+#include "frontend/push.h"
+
 /* From the end: what was set last is asked for most. */
 static ptrdiff_t find(const struct env *e, struct str key)
 {
@@ -32,16 +34,7 @@ void env_del(struct env *e, struct str key)
 void env_set(struct arena *a, struct env *e, struct str key, struct str value)
 {
 	env_del(e, key);
-	if (e->len == e->cap) {
-		size_t cap = e->cap ? e->cap * 2 : 16;
-		struct env_var *vars = ARENA_NEW_N(a, struct env_var, cap);
-
-		if (e->len)
-			memcpy(vars, e->vars, e->len * sizeof(*vars));
-		e->vars = vars;
-		e->cap = cap;
-	}
-	e->vars[e->len++] = (struct env_var) { key, value };
+	ARENA_PUSH(a, e->vars, e->len, e->cap, ((struct env_var) { key, value }));
 }
 
 struct env env_clone(struct arena *a, const struct env *e)

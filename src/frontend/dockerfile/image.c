@@ -1,5 +1,7 @@
 #include "frontend/dockerfile/image.h"
 
+#include "frontend/push.h"
+
 const char *image_default_path(const struct platform *p)
 {
 	if (str_eq(p->os, STR("windows")))
@@ -88,14 +90,7 @@ void image_set_env(struct arena *a, struct image *img, struct str key, struct st
 void image_add_history(struct arena *a, struct image *img, struct str created_by, bool empty_layer,
 		       struct str created)
 {
-	if (img->n_history == img->cap_history) {
-		struct history *old = img->history;
-
-		img->cap_history = img->cap_history ? img->cap_history * 2 : 16;
-		img->history = ARENA_NEW_N(a, struct history, img->cap_history);
-		if (img->n_history)
-			memcpy(img->history, old, img->n_history * sizeof(*old));
-	}
+	ARENA_GROW(a, img->history, img->n_history, img->cap_history);
 	img->history[img->n_history++] = (struct history) {
 		.created = created,
 		.created_by = created_by,

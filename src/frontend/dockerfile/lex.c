@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "frontend/dockerfile/directive.h"
 #include "frontend/dockerfile/words.h"
+#include "frontend/push.h"
 
 /* Longest line of a file, without its newline. */
 #define MAX_LINE 65535
@@ -121,19 +122,9 @@ static void join(struct lexer *lx, struct buf *joined)
 		more = continues(lx, text, &text);
 		buf_add_str(joined, text);
 	}
-	if (empty) {
-		size_t n = lx->out.n_empty_continuations;
-
-		if ((n & (n - 1)) == 0) {
-			int *old = lx->out.empty_continuations;
-
-			lx->out.empty_continuations = ARENA_NEW_N(lx->a, int, n ? n * 2 : 1);
-			if (n)
-				memcpy(lx->out.empty_continuations, old, n * sizeof(*old));
-		}
-		lx->out.empty_continuations[n] = lx->line;
-		lx->out.n_empty_continuations++;
-	}
+	if (empty)
+		ARENA_PUSH(lx->a, lx->out.empty_continuations, lx->out.n_empty_continuations,
+			   lx->out.cap_empty_continuations, lx->line);
 }
 
 static struct err *read_heredoc(struct lexer *lx, struct heredoc *h)
@@ -165,21 +156,6 @@ static struct err *read_heredocs(struct lexer *lx, struct instr_line *in)
 	return NULL;
 }
 
-static struct instr_line *add_line(struct lexer *lx)
-{
-	struct instr_lines *l = &lx->out;
-
-	if (l->len == l->cap) {
-		struct instr_line *old = l->items;
-
-		l->cap = l->cap ? l->cap * 2 : 32;
-		l->items = ARENA_NEW_N(lx->a, struct instr_line, l->cap);
-		if (old)
-			memcpy(l->items, old, l->len * sizeof(*old));
-	}
-	return &l->items[l->len++];
-}
-
 /* One instruction, which begins with text. */
 static struct err *read_instruction(struct lexer *lx, struct str text, bool more,
 				    struct loc *ret_loc)
@@ -199,7 +175,7 @@ static struct err *read_instruction(struct lexer *lx, struct str text, bool more
 	if (e)
 		return fail_at(e, start, lx->line, ret_loc);
 	in.loc = loc_lines(start, lx->line);
-	*add_line(lx) = in;
+	ARENA_PUSH(lx->a, lx->out.items, lx->out.len, lx->out.cap, in);
 	lx->comments = (struct strs) { 0 };
 	return NULL;
 }

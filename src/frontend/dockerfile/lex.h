@@ -35,7 +35,7 @@ struct instr_lines {
 	size_t len, cap;
 	char escape;
 	int *empty_continuations; /* lines at which an instruction with empty lines in it ends */
-	size_t n_empty_continuations;
+	size_t n_empty_continuations, cap_empty_continuations;
 };
 
 /* *ret_loc is set on failure: where. */

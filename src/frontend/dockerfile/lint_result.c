@@ -22,7 +22,7 @@ static void add_warning(void *arg, const struct lint_rule *rule, const char *tex
 	struct results *r = arg;
 	struct warning w = { rule, str_dup(r->a, str_from(text)), loc };
 
-	PLAN_PUSH(r->a, r->items, r->len, r->cap, w);
+	ARENA_PUSH(r->a, r->items, r->len, r->cap, w);
 }
 
 /* The lines of a file around a place, the place marked; nothing for one that is not in it. */

@@ -27,7 +27,7 @@ static bool has(const struct founds *l, struct str name)
 static void add(struct arena *a, struct founds *l, struct found f)
 {
 	if (!has(l, f.name))
-		PLAN_PUSH(a, l->items, l->len, l->cap, f);
+		ARENA_PUSH(a, l->items, l->len, l->cap, f);
 }
 
 /* An argument that is used uses those its default is made of. */

@@ -1,6 +1,7 @@
 #include "frontend/dockerfile/parse.h"
 
 #include "frontend/dockerfile/parse_int.h"
+#include "frontend/push.h"
 
 static const struct row {
 	struct str name;
@@ -94,18 +95,6 @@ struct err *parse_instr(struct arena *a, const struct instr_line *line, const st
 		line->name, &names, false);
 }
 
-#define PUSH(a, items, n, cap, item)                                                               \
-	do {                                                                                       \
-		if ((n) == (cap)) {                                                                \
-			void *old_ = (items);                                                      \
-			(cap) = (cap) ? (cap)*2 : 8;                                               \
-			(items) = arena_calloc((a), (cap), sizeof(*(items)));                      \
-			if (n)                                                                     \
-				memcpy((items), old_, (n) * sizeof(*(items)));                     \
-		}                                                                                  \
-		(items)[(n)++] = (item);                                                           \
-	} while (0)
-
 struct err *parse_dockerfile(struct arena *a, const struct instr_lines *lines,
 			     const struct lint *lint, struct dockerfile *ret, struct loc *ret_loc)
 {
@@ -122,13 +111,13 @@ struct err *parse_dockerfile(struct arena *a, const struct instr_lines *lines,
 		if (in.kind == INSTR_FROM) {
 			struct stage_decl s = { .from = in };
 
-			PUSH(a, f.stages, f.n_stages, f.cap_stages, s);
+			ARENA_PUSH(a, f.stages, f.n_stages, f.cap_stages, s);
 		} else if (f.n_stages) {
 			struct stage_decl *s = &f.stages[f.n_stages - 1];
 
-			PUSH(a, s->instrs, s->n, s->cap, in);
+			ARENA_PUSH(a, s->instrs, s->n, s->cap, in);
 		} else if (in.kind == INSTR_ARG) {
-			PUSH(a, f.args, f.n_args, f.cap_args, in);
+			ARENA_PUSH(a, f.args, f.n_args, f.cap_args, in);
 		} else {
 			return err_new(ERR_UNKNOWN, "no build stage in current context");
 		}

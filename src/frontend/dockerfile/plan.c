@@ -29,7 +29,7 @@ void plan_fini(struct plan *p)
 struct err *plan_at(struct plan *p, struct err *e, struct loc loc)
 {
 	if (e)
-		PLAN_PUSH(&p->a, p->locs, p->n_locs, p->cap_locs, loc);
+		ARENA_PUSH(&p->a, p->locs, p->n_locs, p->cap_locs, loc);
 	return e;
 }
 

@@ -9,6 +9,7 @@
 #include "frontend/dockerfile/parse.h"
 #include "frontend/dockerfile/shell.h"
 #include "frontend/dockerfile/state.h"
+#include "frontend/push.h"
 
 struct stage;
 
@@ -123,18 +124,6 @@ struct plan {
 	struct loc *locs;
 	size_t n_locs, cap_locs;
 };
-
-#define PLAN_PUSH(a, items, n, cap, item)                                                          \
-	do {                                                                                       \
-		if ((n) == (cap)) {                                                                \
-			void *old_ = (items);                                                      \
-			(cap) = (cap) ? (cap)*2 : 8;                                               \
-			(items) = arena_calloc((a), (cap), sizeof(*(items)));                      \
-			if (n)                                                                     \
-				memcpy((items), old_, (n) * sizeof(*(items)));                     \
-		}                                                                                  \
-		(items)[(n)++] = (item);                                                           \
-	} while (0)
 
 /* ---- plan.c ---- */
 /* platform NULL: the default one. warn NULL: no lint. */

@@ -233,7 +233,7 @@ static struct err *prepare(struct plan *p, struct stage *s, bool needed, struct 
 		.platform = s->has_platform ? &s->platform : &p->target,
 		.labels = stage_labels(p),
 	};
-	PLAN_PUSH(&p->a, p->arenas, p->n_arenas, p->cap_arenas, j->a);
+	ARENA_PUSH(&p->a, p->arenas, p->n_arenas, p->cap_arenas, j->a);
 	j->platform = arena_dup(&p->a, j->platform, sizeof(*j->platform));
 	j->labels = strs_clone(&p->a, &j->labels);
 	j->ref = ref = imageref_with_default_tag(ref);
@@ -258,12 +258,23 @@ static void use_answers(struct jobs *jobs)
 	}
 }
 
+/* The ignore file is needed next: it is fetched meanwhile. A failure is kept and told then. */
+static struct err *fetch_ignore(struct ctx *ctx, void *arg)
+{
+	struct plan *p = arg;
+	const struct strs *list;
+
+	err_free(context_ignore(p->df, ctx, &list));
+	return NULL;
+}
+
 static struct err *run_jobs(struct plan *p, struct jobs *jobs)
 {
 	struct job *failed;
 	struct err *e;
 
 	task_group_init(&jobs->group, p->ctx, 0);
+	task_group_go(&jobs->group, "frontend: ignore file", fetch_ignore, p);
 	for (size_t i = 0; i < jobs->n; i++)
 		task_group_go(&jobs->group, "frontend: base image", run_job, &jobs->items[i]);
 	e = task_group_wait(&jobs->group);

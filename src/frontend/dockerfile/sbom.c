@@ -44,7 +44,7 @@ static void find_extras(struct scan *sc)
 	if (target->scan_context) {
 		struct extra e = { STR("context"), llb_out_of(p->context) };
 
-		PLAN_PUSH(&p->a, sc->extras, sc->n, sc->cap, e);
+		ARENA_PUSH(&p->a, sc->extras, sc->n, sc->cap, e);
 	}
 	sc->ignore_cache = target->ignore_cache;
 	stages_reachable(p, target, &reach, &n);
@@ -53,7 +53,7 @@ static void find_extras(struct scan *sc)
 
 		if (reach[i] == target || !reach[i]->scan_stage)
 			continue;
-		PLAN_PUSH(&p->a, sc->extras, sc->n, sc->cap, e);
+		ARENA_PUSH(&p->a, sc->extras, sc->n, sc->cap, e);
 		sc->ignore_cache |= reach[i]->ignore_cache;
 	}
 }

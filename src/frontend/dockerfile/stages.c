@@ -24,7 +24,7 @@ void outline_set_arg(struct arena *a, struct outline *o, const struct arg_info *
 			o->args[i] = *info;
 			return;
 		}
-	PLAN_PUSH(a, o->args, o->n_args, o->cap_args, *info);
+	ARENA_PUSH(a, o->args, o->n_args, o->cap_args, *info);
 }
 
 /* ---- the list ---- */
@@ -57,7 +57,7 @@ void stage_add(struct plan *p, struct stage *s)
 			s->outline = outline_clone(&p->a, &s->base->outline);
 		}
 	s->listed = true;
-	PLAN_PUSH(&p->a, p->stages, p->n_stages, p->cap_stages, s);
+	ARENA_PUSH(&p->a, p->stages, p->n_stages, p->cap_stages, s);
 }
 
 static struct stage *stage_new(struct plan *p)
@@ -181,7 +181,7 @@ static void add_dep(struct plan *p, struct stage *s, struct stage *on, struct lo
 			s->deps[i].loc = loc;
 			return;
 		}
-	PLAN_PUSH(&p->a, s->deps, s->n_deps, s->cap_deps, ((struct dep) { on, loc }));
+	ARENA_PUSH(&p->a, s->deps, s->n_deps, s->cap_deps, ((struct dep) { on, loc }));
 }
 
 static struct stage *image_stage(struct plan *p, struct str ref, struct loc loc)
@@ -252,7 +252,7 @@ void stages_reachable(struct plan *p, struct stage *top, struct stage ***ret, si
 	size_t n = 0, depth = 0, cap = 0;
 
 	p->reach_run++;
-	PLAN_PUSH(&p->a, stack, depth, cap, top);
+	ARENA_PUSH(&p->a, stack, depth, cap, top);
 	while (depth) {
 		struct stage *s = stack[--depth];
 
@@ -261,9 +261,9 @@ void stages_reachable(struct plan *p, struct stage *top, struct stage ***ret, si
 		s->reach = p->reach_run;
 		out[n++] = s;
 		for (size_t i = s->n_deps; i-- > 0;)
-			PLAN_PUSH(&p->a, stack, depth, cap, s->deps[i].stage);
+			ARENA_PUSH(&p->a, stack, depth, cap, s->deps[i].stage);
 		if (s->base)
-			PLAN_PUSH(&p->a, stack, depth, cap, s->base);
+			ARENA_PUSH(&p->a, stack, depth, cap, s->base);
 	}
 	*ret = out;
 	*ret_n = n;
@@ -285,5 +285,5 @@ void stage_inherit(struct plan *p, struct stage *s)
 	s->paths = b->paths; /* what is used of it is used of the base */
 	s->workdir_set = b->workdir_set;
 	for (size_t i = 0; i < b->n_args; i++)
-		PLAN_PUSH(&p->a, s->args, s->n_args, s->cap_args, b->args[i]);
+		ARENA_PUSH(&p->a, s->args, s->n_args, s->cap_args, b->args[i]);
 }

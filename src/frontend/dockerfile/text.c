@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "frontend/push.h"
 
 #include <stdlib.h>
 
@@ -9,16 +10,7 @@
 
 void strs_add(struct arena *a, struct strs *l, struct str s)
 {
-	if (l->len == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 4;
-		struct str *items = ARENA_NEW_N(a, struct str, cap);
-
-		if (l->len)
-			memcpy(items, l->items, l->len * sizeof(*items));
-		l->items = items;
-		l->cap = cap;
-	}
-	l->items[l->len++] = s;
+	ARENA_PUSH(a, l->items, l->len, l->cap, s);
 }
 
 bool strs_has(const struct strs *l, struct str s)
