@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/task.h"
+#include "control/cacheexport.h"
 #include "remotecache/remotecache.h"
 
 /* ---- the frontend's result as exporters want it ---- */
@@ -300,6 +301,8 @@ struct err *build_export(struct build *b, struct frontend_result *result,
 		lock_init(&runs[i].lock, LOCK_EXPORTER);
 	}
 	e = run_exporters(runs, n, b->ctx, false);
+	if (!e)
+		e = cacheexport_run(b, &in, keys, response);
 	if (!e)
 		e = run_exporters(runs, n, b->ctx, true);
 	for (size_t i = 0; i < n; i++) {

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "control/cacheexport.h"
 #include "grpc/message.h"
 
 /* ---- the request ---- */
@@ -58,19 +59,6 @@ static struct err *make_exporter(struct control *c, struct arena *a,
 	if (epoch && !PROTO_MAP_FIND(in->n_attrs, in->attrs, "source-date-epoch"))
 		kv[n++] = (struct exporter_kv) { STR("source-date-epoch"), str_from(epoch) };
 	return exporter_new(&c->host, str_from(in->type), kv, n, ret);
-}
-
-static struct err *check_cache_options(const Moby__Buildkit__V1__SolveRequest *req)
-{
-	if (!req->cache)
-		return NULL;
-	if (*req->cache->exportrefdeprecated)
-		return err_new(ERR_UNIMPLEMENTED, "cache export is not supported");
-	for (size_t i = 0; i < req->cache->n_exports; i++)
-		if (strcmp(req->cache->exports[i]->type, "inline") != 0)
-			return err_new(ERR_UNIMPLEMENTED, "cache exporter \"%s\" is not supported",
-				       req->cache->exports[i]->type);
-	return NULL;
 }
 
 /* Import failures never fail a build: each shows as a failed step. */
@@ -222,7 +210,7 @@ static struct err *run(struct control *c, struct ctx *ctx, struct arena *a,
 	if (!*req->ref)
 		return err_new(ERR_INVALID_ARGUMENT, "ref is required");
 	TRY(check_version(req->compatibilityversion));
-	TRY(check_cache_options(req));
+	TRY(cacheexport_check(req));
 	translate_legacy(a, req);
 	exporters = mem_calloc(req->n_exporters, sizeof(*exporters));
 	for (; n < req->n_exporters && !e; n++)

@@ -1,4 +1,4 @@
-#include "remotecache/remotecache.h"
+#include "remotecache/impl.h"
 
 #include "base/limits.h"
 #include "base/map.h"
@@ -51,24 +51,13 @@ static struct err *place_record(struct image *im, const struct remotecache_resul
 				struct cache_key *key, const struct export_record *rec,
 				struct chain_result *ret)
 {
-	struct result *r = NULL;
-	struct cache_ref *ref;
+	struct result *r;
 	struct err *e;
 
-	/* Sources are found again without a cache. */
-	if (!rec->has_result || !rec->n_inputs ||
-	    (rec->vertex && rec->vertex->export_cache == EXPORT_CACHE_OFF))
+	TRY(record_load(im->ctx, results, key, rec, &r));
+	if (!r)
 		return NULL;
-	e = export_record_load(key, im->ctx, rec, &r);
-	if (e && err_is(e, ERR_NOT_FOUND)) {
-		err_free(e);
-		return NULL;
-	}
-	if (e)
-		return e;
-	ref = results->ref_of(r);
-	if (ref)
-		e = place(im, ref, ret);
+	e = place(im, results->ref_of(r), ret);
 	ret->created_ns = rec->created_ns;
 	results->unref(r);
 	return e;

@@ -22,4 +22,30 @@ struct err *remotecache_inline(struct ctx *ctx, const struct remotecache_results
 			       const struct cache_compress *compress, struct arena *a,
 			       struct str *ret) ERR_RESULT;
 
+/* ---- caches of their own ---- */
+
+#define REMOTECACHE_CONFIG "application/vnd.buildkit.cacheconfig.v0"
+
+struct remotecache_item {
+	struct cache_key *key;
+	struct cache_ref *ref; /* of the key's result; NULL: the empty tree */
+};
+struct remotecache_form {
+	bool max;      /* layers of all results, not only those of the items' own layers */
+	bool no_image; /* an index of blobs instead of an image manifest */
+	struct cache_compress compress;
+};
+struct remotecache_written {
+	struct oci_descriptor root, config;
+	struct oci_descriptor *layers;
+	size_t n_layers;
+};
+/* Writes config and manifest to store, which has the layers then, too. *ret_found false: there is
+ * nothing to export. INVALID_ARGUMENT when an image manifest is wanted with Docker's types. */
+struct err *remotecache_write(struct ctx *ctx, const struct remotecache_results *results,
+			      const struct remotecache_item *items, size_t n,
+			      const struct remotecache_form *form, struct content *store,
+			      struct arena *a, struct remotecache_written *ret,
+			      bool *ret_found) ERR_RESULT;
+
 #endif

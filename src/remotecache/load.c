@@ -1,0 +1,25 @@
+#include "remotecache/impl.h"
+
+struct err *record_load(struct ctx *ctx, const struct remotecache_results *results,
+			struct cache_key *key, const struct export_record *rec, struct result **ret)
+{
+	struct result *r = NULL;
+	struct err *e;
+
+	*ret = NULL;
+	if (!rec->has_result || !rec->n_inputs ||
+	    (rec->vertex && rec->vertex->export_cache == EXPORT_CACHE_OFF))
+		return NULL;
+	e = export_record_load(key, ctx, rec, &r);
+	if (e && err_is(e, ERR_NOT_FOUND)) {
+		err_free(e);
+		return NULL;
+	}
+	if (e)
+		return e;
+	if (results->ref_of(r))
+		*ret = r;
+	else
+		results->unref(r);
+	return NULL;
+}
