@@ -46,10 +46,9 @@ struct err *entitlement_check(const Pb__Op *op, const Pb__OpMetadata *md, unsign
 	if (op->op_case != PB__OP__OP_EXEC)
 		return NULL;
 	if (exec->network == PB__NET_MODE__NET_MODE_HOST && !(allowed & ENTITLEMENT_NETWORK_HOST))
-		return err_new(ERR_PERMISSION_DENIED, "entitlement network.host is not allowed");
+		return err_new(ERR_UNKNOWN, "entitlement network.host is not allowed");
 	if (exec->security == PB__SECURITY_MODE__SECURITY_MODE_INSECURE &&
 	    !(allowed & ENTITLEMENT_SECURITY_INSECURE))
-		return err_new(ERR_PERMISSION_DENIED,
-			       "entitlement security.insecure is not allowed");
+		return err_new(ERR_UNKNOWN, "entitlement security.insecure is not allowed");
 	return check_devices(exec, md);
 }

@@ -3,7 +3,8 @@
 #include "cache/cachemount.h"
 #include "op/op_impl.h"
 
-#define INVALID(...) err_new(ERR_INVALID_ARGUMENT, __VA_ARGS__)
+/* Without a code of its own, as the original has it. */
+#define INVALID(...) err_new(ERR_UNKNOWN, __VA_ARGS__)
 
 /* One op of a definition while it is loaded. */
 struct loading {

@@ -1,6 +1,6 @@
 #include "op/op_impl.h"
 
-#define INVALID(...) err_new(ERR_INVALID_ARGUMENT, __VA_ARGS__)
+#define INVALID(...) err_new(ERR_UNKNOWN, __VA_ARGS__)
 
 static struct err *check_source(const Pb__SourceOp *op, size_t n_inputs)
 {

@@ -49,9 +49,28 @@ static void add_vertex_detail(struct err *e, const struct digest *d)
 	err_add_detail(e, type, buf_str(&b));
 }
 
+/* Clients get a code only for causes that say what to do about it: a missing file of a step is no
+ * missing object of the API. */
+static void plain_code(struct err *e)
+{
+	switch (err_code(e)) {
+	case ERR_NOT_FOUND:
+	case ERR_INVALID_ARGUMENT:
+	case ERR_ALREADY_EXISTS:
+	case ERR_FAILED_PRECONDITION:
+	case ERR_DATA_LOSS:
+	case ERR_PERMISSION_DENIED:
+		err_set_code(e, ERR_UNKNOWN);
+		break;
+	default:
+		break;
+	}
+}
+
 static void fail(struct vstate *vs, struct err *take_e, struct failure *take_f)
 {
 	assert(!vs->err);
+	plain_code(take_e);
 	add_vertex_detail(take_e, &vs->digest);
 	vs->err = take_e;
 	vs->failure = take_f;
