@@ -125,6 +125,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, b"{nonsense")
         if mode == "empty":
             return self.answer(200, b"{}")
+        if mode == "noget" and self.command == "GET":
+            return self.answer(405)
         if mode == "nopost" and self.command == "POST":
             return self.answer(405)
         t = "tok:" + ",".join(q.get("scope", []))
