@@ -189,9 +189,9 @@ static struct err *copy_to(struct copying *c, const struct copy_source *s, struc
 	dest_is_dir = exists && S_ISDIR(st.st_mode);
 	if ((!c->a->dircopycontents && is_dir && exists) || (!is_dir && dest_is_dir))
 		dst = path_join(c->arena, dst, s->base);
-	parent = path_dir(c->arena, dst);
-	if (!(is_dir && str_eq(dst, STR("/"))))
-		TRY(make_dirs(c, parent, NULL));
+	/* A directory made for contents is none of the source's. */
+	parent = c->a->dircopycontents && is_dir && !exists ? dst : path_dir(c->arena, dst);
+	TRY(make_dirs(c, parent, NULL));
 	return is_dir ? copy_dir(c, s, dst) : copy_file(c, s, dst);
 }
 

@@ -291,6 +291,7 @@ static void copies_dirs(void **state)
 	c.dircopycontents = true;
 	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
 	has(f->dst, "o2/a", "a");
+	assert_int_equal(st_of(f->dst, "o2").st_mode & 0777, 0755); /* not that of /d */
 	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
 	has(f->dst, "o2/a", "a");
 	has(f->dst, "o2/d/a", NULL);
