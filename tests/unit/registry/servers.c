@@ -103,6 +103,7 @@ static void write_file(const char *dir, const char *name, const char *fmt, ...)
 	assert_int_equal(fclose(f), 0);
 }
 
+/* ca.pem; cert.pem of the server and client.pem signed by it; other.pem signed by itself. */
 static void make_certificates(const char *dir)
 {
 	char script[2048];
@@ -110,13 +111,14 @@ static void make_certificates(const char *dir)
 
 	(void)snprintf(
 		script, sizeof(script),
-		"cd %s && openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem "
-		"-days 2 "
-		"-subj /CN=test-ca 2>&1 && openssl req -newkey rsa:2048 -nodes -keyout key.pem "
-		"-out req.pem -subj /CN=localhost 2>&1 && echo "
-		"'subjectAltName=DNS:localhost,IP:127.0.0.1' > ext && openssl x509 -req -in "
-		"req.pem "
-		"-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out cert.pem 2>&1",
+		"set -e; cd %s; new() { openssl req -newkey rsa:2048 -nodes -keyout $1.key -out "
+		"$1.req "
+		"-subj /CN=$2; openssl x509 -req -in $1.req -CA ca.pem -CAkey ca.key "
+		"-CAcreateserial "
+		"-days 2 -extfile ext -out $1.pem; }; self() { openssl req -x509 -newkey rsa:2048 "
+		"-nodes -keyout $1.key -out $1.pem -days 2 -subj /CN=$1; }; "
+		"echo subjectAltName=DNS:localhost,IP:127.0.0.1 > ext; "
+		"self ca; self other; new cert localhost; new client someone",
 		dir);
 	run_ok(argv);
 }
@@ -139,7 +141,7 @@ static void wait_listening(struct server *s)
 	fail_msg("docker-registry does not come up");
 }
 
-bool docker_registry_start(struct server *s, bool tls, bool htpasswd)
+bool docker_registry_start(struct server *s, enum registry_kind kind)
 {
 	char config[128];
 	const char *argv[] = { "/usr/bin/docker-registry", "serve", config, NULL };
@@ -152,13 +154,18 @@ bool docker_registry_start(struct server *s, bool tls, bool htpasswd)
 	(void)snprintf(s->dir, sizeof(s->dir), "/tmp/test-registry-XXXXXX");
 	assert_non_null(mkdtemp(s->dir));
 	s->port = free_port();
-	if (tls) {
+	if (kind == REGISTRY_TLS || kind == REGISTRY_MUTUAL) {
+		int n;
+
 		make_certificates(s->dir);
-		(void)snprintf(tls_text, sizeof(tls_text),
-			       "  tls:\n    certificate: %s/cert.pem\n    key: %s/key.pem\n",
-			       s->dir, s->dir);
+		n = snprintf(tls_text, sizeof(tls_text),
+			     "  tls:\n    certificate: %s/cert.pem\n    key: %s/cert.key\n", s->dir,
+			     s->dir);
+		if (kind == REGISTRY_MUTUAL)
+			(void)snprintf(tls_text + n, sizeof(tls_text) - (size_t)n,
+				       "    clientcas:\n      - %s/ca.pem\n", s->dir);
 	}
-	if (htpasswd) {
+	if (kind == REGISTRY_BASIC) {
 		write_file(s->dir, "htpasswd", "%s\n", "joe:" HTPASSWD_JOE);
 		(void)snprintf(auth_text, sizeof(auth_text),
 			       "auth:\n  htpasswd:\n    realm: test\n    path: %s/htpasswd\n",

@@ -36,12 +36,18 @@ struct server {
 	pid_t pid;
 	int in; /* closing it ends badserver.py */
 	int port, other_port;
-	char dir[64]; /* of docker-registry: ca.pem, data */
+	char dir[64]; /* of docker-registry */
 };
 
 void badserver_start(struct server *s);
-/* False when docker-registry is not installed. htpasswd: asks for user joe, password secret. */
-bool docker_registry_start(struct server *s, bool tls, bool htpasswd);
+enum registry_kind {
+	REGISTRY_HTTP,
+	REGISTRY_TLS,    /* dir has ca.pem */
+	REGISTRY_MUTUAL, /* client.pem and client.key are asked for; other.pem won't do */
+	REGISTRY_BASIC,  /* user joe, password secret */
+};
+/* False when docker-registry is not installed. */
+bool docker_registry_start(struct server *s, enum registry_kind kind);
 void server_stop(struct server *s);
 /* The requests that badserver.py saw since the last call, one JSON object a line. */
 char *badserver_log(struct server *s, struct ctx *ctx);

@@ -6,9 +6,12 @@ struct real {
 	bool there;
 };
 
-static int setup(struct real *r, bool tls, bool htpasswd)
+static int setup(void **state, enum registry_kind kind)
 {
-	r->there = docker_registry_start(&r->f.server, tls, htpasswd);
+	struct real *r = NEW(struct real);
+
+	*state = &r->f;
+	r->there = docker_registry_start(&r->f.server, kind);
 	r->f.pool = task_pool_new();
 	r->f.ctx = ctx_new_root(r->f.pool);
 	r->f.store = content_new_mem();
@@ -18,26 +21,22 @@ static int setup(struct real *r, bool tls, bool htpasswd)
 
 static int setup_http(void **state)
 {
-	struct real *r = NEW(struct real);
-
-	*state = &r->f;
-	return setup(r, false, false);
+	return setup(state, REGISTRY_HTTP);
 }
 
 static int setup_tls(void **state)
 {
-	struct real *r = NEW(struct real);
+	return setup(state, REGISTRY_TLS);
+}
 
-	*state = &r->f;
-	return setup(r, true, false);
+static int setup_mutual(void **state)
+{
+	return setup(state, REGISTRY_MUTUAL);
 }
 
 static int setup_auth(void **state)
 {
-	struct real *r = NEW(struct real);
-
-	*state = &r->f;
-	return setup(r, false, true);
+	return setup(state, REGISTRY_BASIC);
 }
 
 static void need_server(struct fixture *f)
@@ -164,6 +163,46 @@ static void test_tls(void **state)
 	      registry_resolve(f->reg, f->ctx, &f->arena, &ref, NULL, &got));
 }
 
+/* The server wants to know the client; of several pairs the one that it takes is used. */
+static void test_mutual_tls(void **state)
+{
+	struct fixture *f = *state;
+	struct registry_host_config c = { .http = 0, .insecure = -1 };
+	struct str ca, certs[2], keys[2];
+	struct oci_descriptor root, got;
+	struct imageref ref;
+
+	need_server(f);
+	ref = fixture_ref(f, "a/image:1");
+	root = image_make(f, "mutual", 1000);
+	c.host = ref.domain;
+	ca = str_from(arena_printf(&f->arena, "%s/ca.pem", f->server.dir));
+	c.ca_files = &ca;
+	c.n_ca_files = 1;
+	fixture_config(f, &c, 1);
+	FAILS("failed to do request: Head \"https://*\": remote error: tls: *certificate*",
+	      registry_resolve(f->reg, f->ctx, &f->arena, &ref, NULL, &got));
+	for (int i = 0; i < 2; i++) {
+		const char *name = i ? "client" : "other";
+
+		certs[i] = str_from(arena_printf(&f->arena, "%s/%s.pem", f->server.dir, name));
+		keys[i] = str_from(arena_printf(&f->arena, "%s/%s.key", f->server.dir, name));
+	}
+	c.cert_files = certs;
+	c.key_files = keys;
+	c.n_keypairs = 1;
+	fixture_config(f, &c, 1);
+	FAILS("*remote error: tls: *certificate*",
+	      registry_resolve(f->reg, f->ctx, &f->arena, &ref, NULL, &got));
+	c.n_keypairs = 2;
+	fixture_config(f, &c, 1);
+	OK(push_pull(f, ref, root, NULL, NULL));
+	keys[1] = STR("/nonexistent.key");
+	fixture_config(f, &c, 1);
+	FAILS("*tls: client certificate: *",
+	      registry_resolve(f->reg, f->ctx, &f->arena, &ref, NULL, &got));
+}
+
 static void test_fallback(void **state)
 {
 	struct fixture *f = *state;
@@ -208,6 +247,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_http, setup_http, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_tls, setup_tls, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_mutual_tls, setup_mutual, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_fallback, setup_http, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_auth, setup_auth, fixture_teardown),
 	};
