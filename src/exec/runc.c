@@ -193,6 +193,9 @@ struct err *runc_run(const struct runc *rt, struct ctx *ctx, const struct runc_j
 		kill_run(&r);
 		return e;
 	}
+	/* It may have come and gone before we looked. */
+	if (r.started_fd >= 0)
+		look_for_start(&r);
 	return proc_wait(&r.p, ctx, ret);
 }
 

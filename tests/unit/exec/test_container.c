@@ -207,7 +207,8 @@ static void terminal(void **state)
 {
 	NEED_RUNC();
 	STEP(first,
-	     "trap 'stty size' WINCH; stty size; read x; echo \"got $x\"; read y; echo \"and $y\"");
+	     "get() { until read $1; do :; done; }; trap 'stty size' WINCH; stty size; get x; "
+	     "echo \"got $x\"; get y; echo \"and $y\"");
 	SAID(s);
 	struct exec_io io = io_of(&s);
 	struct container *c = NULL;
@@ -224,6 +225,7 @@ static void terminal(void **state)
 	assert_ok(fd_write_all(in[1], "hello\n", 6));
 	wait_for(&s, "got hello\r\n");
 	exec_control_resize(io.control, 40, 120);
+	wait_for(&s, "40 120\r\n");
 	assert_ok(fd_write_all(in[1], "bye\n", 4));
 	assert_ok(container_wait(c, here.ctx, &code));
 	assert_non_null(strstr(buf_cstr(&s.out[0]), "and bye\r\n"));
