@@ -33,6 +33,7 @@ struct control {
 	bool frontend_dockerfile, frontend_gateway;
 	const char *version, *revision;
 	const char *cgroup_parent;
+	const char *room_path; /* control/room.h */
 
 	/* ---- own state ---- */
 	struct lock lock;

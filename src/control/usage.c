@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/task.h"
+#include "control/room.h"
 #include "grpc/message.h"
 
 #define GC_DELAY NSEC_PER_SEC
@@ -60,6 +61,22 @@ struct err *control_disk_usage(struct ctx *ctx, struct grpc_stream *s, void *arg
 	return grpc_send_msg(s, ctx, &reply);
 }
 
+/* On a full disk once more, with the room that was kept for it. */
+static struct err *prune(struct control *c, struct ctx *ctx, const struct cache_prune *rules,
+			 size_t n, struct err *(*each)(void *arg, const struct cache_usage *u),
+			 void *arg)
+{
+	struct err *e = cache_prune(c->worker->cache, ctx, rules, n, each, arg);
+
+	if (err_is(e, ERR_RESOURCE_EXHAUSTED) && room_use(c->room_path)) {
+		err_free(e);
+		e = cache_prune(c->worker->cache, ctx, rules, n, each, arg);
+	}
+	if (!e)
+		room_make(c->room_path);
+	return e;
+}
+
 struct sender {
 	struct grpc_stream *s;
 	struct ctx *ctx;
@@ -110,7 +127,7 @@ struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	};
 	/* With no build about, nothing can want a blob that no record knows. */
 	rule.idle = start_sweep(c);
-	e = cache_prune(c->worker->cache, ctx, &rule, 1, send_pruned, &to);
+	e = prune(c, ctx, &rule, 1, send_pruned, &to);
 	if (rule.idle)
 		end_sweep(c);
 	return e ? e : solver_release_unreferenced(c->solver, ctx);
@@ -139,8 +156,7 @@ static struct err *run_gc(struct ctx *ctx, void *arg)
 	c->last_gc_ns = clock_now();
 	lock_drop(&c->lock);
 	if (!e)
-		e = cache_prune(c->worker->cache, ctx, c->gc_rules, c->n_gc_rules, count_pruned,
-				&freed);
+		e = prune(c, ctx, c->gc_rules, c->n_gc_rules, count_pruned, &freed);
 	if (!e && freed)
 		e = solver_release_unreferenced(c->solver, ctx);
 	if (e && !ctx_done(ctx))

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/task.h"
 #include "base/version.h"
+#include "control/room.h"
 #include "daemon/worker.h"
 #include "exec/reaper.h"
 #include "kv/kv.h"
@@ -180,6 +181,7 @@ static void make_control(struct daemon *d)
 		.version = buildkit_version,
 		.revision = buildkit_revision,
 		.cgroup_parent = cfg->oci.default_cgroup_parent,
+		.room_path = arena_printf(a, "%s/room", cfg->root),
 	};
 	c->gc_rules = ARENA_NEW_N(a, struct cache_prune, cfg->oci.n_gc_policies);
 	for (size_t i = 0; i < cfg->oci.n_gc_policies; i++) {
@@ -195,6 +197,7 @@ static void make_control(struct daemon *d)
 			.min_free_space = p->min_free_space,
 		};
 	}
+	room_make(c->room_path);
 	control_init(c);
 	d->control_made = true;
 }
