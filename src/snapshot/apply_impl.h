@@ -1,31 +1,30 @@
-/* Inside snapshot: unpacking a layer archive. apply.c walks the archive, apply_node.c makes the
- * entries, apply_pool.c writes small files on other threads, apply_later.c does what needs the
- * layers below. */
+/* Inside snapshot: unpacking a layer archive. apply.c walks the archive and makes directories and
+ * whiteouts, apply_node.c the other entries, apply_link.c hard links, apply_later.c does what needs
+ * the layers below.
+ *
+ * One thread for an archive: what several writers gain on two cores, they lose on handing over
+ * small files. The reader of the archive should be another thread's (chain.c). */
 #ifndef SNAPSHOT_APPLY_IMPL_H
 #define SNAPSHOT_APPLY_IMPL_H
 
+#include "base/limits.h"
 #include "base/map.h"
-#include "base/task.h"
 #include "base/vec.h"
 #include "codec/tar.h"
 #include "snapshot/diff.h"
 
-#include <stdatomic.h>
 #include <sys/stat.h>
 
-/* Files up to this size are read whole and written by the pool. */
-#define APPLY_SMALL ((size_t)256 * 1024)
+#define APPLY_CHUNK ((size_t)256 * KIB)
+/* AUFS kept files with several names here. */
+#define APPLY_PLINK STR(".wh..wh.plnk/")
 
-/* A directory of the root, held open while entries are made in it. */
+/* The directory of the last entry, held open: the next one is mostly in it too. */
 struct apply_dir {
-	atomic_int refs;
-	int fd;
-	struct str path; /* as in the archive, clean; heap */
-	dev_t dev;
-	ino_t ino;
+	int fd;      /* -1: none */
+	char *path;  /* as in the archive, clean */
 	bool setgid; /* new entries don't get our group */
 };
-void apply_dir_unref(struct apply_dir *d);
 
 /* What an entry gets besides its kind and data. */
 struct apply_meta {
@@ -35,14 +34,29 @@ struct apply_meta {
 	struct tar_xattr *xattrs;
 	size_t n_xattrs;
 };
-void apply_meta_of(const struct tar_header *h, struct apply_meta *ret);
 
-/* Facts of the process and the root that all threads need. */
-struct apply_env {
+struct dir_time {
+	char *path;
+	int64_t mtime_ns, atime_ns;
+};
+
+struct apply {
+	struct ctx *ctx;
+	int root;
+	const struct apply_opts *o;
+	struct apply_later *later; /* NULL: nothing may wait */
 	bool userns;
+	/* What new files get anyway. */
 	mode_t umask;
-	uid_t uid; /* what new files get anyway */
+	uid_t uid;
 	gid_t gid;
+	struct tar_reader *tar;
+	struct apply_dir dir;
+	VEC(struct dir_time) dirs; /* times to be set at the end */
+	struct map unpacked;       /* paths with an entry, so not of the layers below */
+	struct map implied;        /* directories without one */
+	struct map plinks;         /* AUFS link sources: fd + 1 as a pointer */
+	char *chunk;
 };
 
 struct later_link {
@@ -68,40 +82,26 @@ struct err *apply_run(struct ctx *ctx, int rootfd, struct reader *tar,
 		      const struct apply_opts *opts, struct apply_later *later,
 		      uint64_t *ret_bytes) ERR_RESULT;
 
-/* ---- entries ---- */
+/* ---- entries, by name in ap->dir ---- */
 
-/* A regular file, with data from memory. Whatever was there goes, except for a directory with
- * `keep_dir`. */
-struct err *apply_file(const struct apply_env *env, const struct apply_dir *d, const char *name,
-		       const struct apply_meta *m, const char *data, size_t len) ERR_RESULT;
-/* Owner, xattrs, mode, times of an open file or (name) of an entry in a directory. is_new: with the
- * mode of m and our own ids. */
-struct err *apply_meta_fd(const struct apply_env *env, int fd, const struct apply_meta *m,
-			  bool same_owner, bool same_mode) ERR_RESULT;
-struct err *apply_meta_at(const struct apply_env *env, int dirfd, const char *name, mode_t type,
+struct err *apply_regular(struct apply *ap, const char *name, const struct apply_meta *m,
+			  uint64_t size) ERR_RESULT;
+/* Symlinks, devices, pipes. */
+struct err *apply_node(struct apply *ap, const char *name, const struct tar_header *h, mode_t type,
+		       const struct apply_meta *m) ERR_RESULT;
+struct err *apply_link(struct apply *ap, const char *name, struct str path, struct str target,
+		       const struct apply_meta *m) ERR_RESULT;
+/* A file in AUFS' own folder. */
+struct err *apply_plink(struct apply *ap, const struct tar_header *h, struct str path,
+			const struct apply_meta *m) ERR_RESULT;
+void apply_plinks_fini(struct apply *ap);
+
+/* The current entry's data into a file; long runs of zeros become holes. */
+struct err *apply_data(struct apply *ap, int fd, uint64_t size) ERR_RESULT;
+/* Owner, xattrs, mode, times; of an open file, or of a name. */
+struct err *apply_meta_fd(struct apply *ap, int fd, const struct apply_meta *m, bool same_owner,
+			  bool same_mode) ERR_RESULT;
+struct err *apply_meta_at(struct apply *ap, const char *name, mode_t type,
 			  const struct apply_meta *m) ERR_RESULT;
-struct err *apply_xattrs(int fd, const char *name, mode_t type,
-			 const struct apply_meta *m) ERR_RESULT;
-/* Creates the file to be written; what is in the way goes. */
-struct err *apply_create(const struct apply_env *env, const struct apply_dir *d, const char *name,
-			 const struct apply_meta *m, int *ret_fd) ERR_RESULT;
-struct err *apply_close_file(const struct apply_env *env, const struct apply_dir *d, int fd,
-			     const struct apply_meta *m) ERR_RESULT;
-
-/* ---- pool ---- */
-
-struct apply_pool;
-/* NULL when this machine or ctx is not for it. */
-struct apply_pool *apply_pool_new(struct ctx *ctx, const struct apply_env *env);
-/* Takes data (heap). The names and xattrs of m are copied. */
-void apply_pool_add(struct apply_pool *p, struct apply_dir *d, const char *name,
-		    const struct apply_meta *m, char *take_data, size_t len);
-/* Is that entry still to be made? */
-bool apply_pool_has(struct apply_pool *p, const struct apply_dir *d, const char *name);
-/* Waits for all so far; the first error. */
-struct err *apply_pool_drain(struct apply_pool *p) ERR_RESULT;
-bool apply_pool_failed(struct apply_pool *p);
-/* Waits, frees; the first error that drain has not given. NULL is fine. */
-struct err *apply_pool_free(struct apply_pool *p) ERR_RESULT;
 
 #endif

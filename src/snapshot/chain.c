@@ -1,5 +1,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/task.h"
 #include "snapshot/apply_impl.h"
 #include "snapshot/layers.h"
 #include "snapshot/mounts.h"
