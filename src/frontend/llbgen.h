@@ -71,6 +71,10 @@ struct llb_out llb_merge(struct arena *a, const struct llb_out *inputs, size_t n
 /* Stands for an output that is known later. */
 struct llb_node *llb_alias(struct arena *a);
 void llb_alias_set(struct llb_node *alias, struct llb_out target);
+/* Absent, or sent as absent: protobuf tells an absent message in a map from an empty one no
+ * more than the original does. */
+bool llb_is_nil(const Pb__Definition *def);
+struct err *llb_nil_input(void) ERR_RESULT;
 /* The graph of a finished definition, with its metadata and source map. */
 struct err *llb_import(struct arena *a, const Pb__Definition *def, struct llb_out *ret) ERR_RESULT;
 

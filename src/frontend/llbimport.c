@@ -114,13 +114,23 @@ static struct err *import(struct import *im, struct llb_out *ret)
 	return NULL;
 }
 
+bool llb_is_nil(const Pb__Definition *def)
+{
+	return !def || (!def->n_def && !def->n_metadata);
+}
+
+struct err *llb_nil_input(void)
+{
+	return err_new(ERR_UNKNOWN, "invalid nil input definition to definition op");
+}
+
 struct err *llb_import(struct arena *a, const Pb__Definition *def, struct llb_out *ret)
 {
 	struct import im = { .a = a, .def = def };
 	struct err *e;
 
-	if (!def)
-		return err_new(ERR_UNKNOWN, "invalid nil input definition to definition op");
+	if (llb_is_nil(def))
+		return llb_nil_input();
 	if (!def->n_def) {
 		*ret = LLB_SCRATCH;
 		return NULL;

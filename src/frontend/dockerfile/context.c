@@ -168,11 +168,8 @@ static struct err *init_inputs(struct df *df)
 	struct main_context *c = &df->context;
 
 	for (size_t i = 0; i < df->bridge->info->n_inputs; i++)
-		if (!df->bridge->info->inputs[i].def)
-			return err_new(
-				ERR_UNKNOWN,
-				"failed to get frontend inputs: invalid nil input definition "
-				"to definition op");
+		if (llb_is_nil(df->bridge->info->inputs[i].def))
+			return err_wrap(llb_nil_input(), "failed to get frontend inputs");
 	if (!c->local_dockerfile)
 		c->dockerfile_input = find_input(df, c->dockerfile_local);
 	if (has_input(df, STR("context"))) {
