@@ -27,7 +27,7 @@ $(B)/meson/build.ninja:
 $(B)/bin: $(B)/meson/build.ninja FORCE
 	ninja -C $(B)/meson src/daemon/buildkitd src/cli/buildctl
 	@mkdir -p $(B)/bin
-	@ln -sf ../meson/src/daemon/buildkitd ../meson/src/cli/buildctl $(B)/bin/
+	@install -m 755 $(B)/meson/src/daemon/buildkitd $(B)/meson/src/cli/buildctl $(B)/bin/
 
 FORCE:
 
