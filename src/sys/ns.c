@@ -17,7 +17,9 @@ struct err *ns_enter_private_mounts(void)
 {
 	if (unshare(CLONE_NEWNS) < 0)
 		return err_errno(errno, "unshare mount namespace");
-	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+	/* In a chroot whose root is no mount point there is nothing to set: its mounts are its
+	 * caller's, and propagate as those do. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 && errno != EINVAL)
 		return err_errno(errno, "make mounts private");
 	return NULL;
 }
