@@ -74,7 +74,7 @@ static struct err *with_build(struct control *c, struct ctx *ctx, struct grpc_st
 	ctx_unwatch(b->ctx, &w);
 	ctx_unref(call);
 	leave(b);
-	return err_wrap(e, "forwarding %s", method);
+	return e;
 }
 
 /* ---- refs by id ---- */
