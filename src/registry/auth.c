@@ -214,7 +214,7 @@ static struct err *bearer(struct auth_entry *e, const struct auth_want *w, struc
 	had_token = e->kind == AUTH_BEARER && e->header;
 	wider = learn_bearer_locked(e, w, ch);
 	if (had_token && nth > 1 && !wider && ch->error.len)
-		return err_new(ERR_UNAUTHENTICATED, "server message: %.*s: authorization failed",
+		return err_new(ERR_UNKNOWN, "server message: %.*s: authorization failed",
 			       STR_ARG(ch->error));
 	*ret_retry = nth == 1 || (wider && nth == 2);
 	set_header_locked(e, NULL, 0);

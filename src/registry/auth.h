@@ -39,7 +39,7 @@ struct err *auth_header(struct auth_cache *c, struct auth_entry *e, const struct
 
 /* A 401 came. *ret_retry says whether the request is worth another try. sent is the serial of
  * what was sent; nth counts the 401s of this request from 1.
- * UNAUTHENTICATED "server message: ...: authorization failed" when the server says why a fresh
+ * UNKNOWN "server message: ...: authorization failed" when the server says why a fresh
  * token won't do. */
 struct err *auth_challenged(struct auth_cache *c, struct auth_entry *e, const struct auth_want *w,
 			    struct ctx *ctx, const struct challenge *ch, size_t n, uint64_t sent,

@@ -242,6 +242,19 @@ static struct err *round_once(struct fetch *f, const struct endpoint *eps, size_
 	return first ? first : not_found(f, &eps[n - 1]);
 }
 
+/* There the kind of an error is the end of its text. */
+static struct err *in_containerds_words(struct err *e)
+{
+	struct err *named;
+
+	if (!err_is(e, ERR_FAILED_PRECONDITION) ||
+	    str_has_suffix(str_from(err_text(e)), STR("failed precondition")))
+		return e;
+	named = err_new(ERR_FAILED_PRECONDITION, "%s: failed precondition", err_text(e));
+	err_free(e);
+	return named;
+}
+
 static struct err *commit(struct fetch *f)
 {
 	const struct oci_descriptor *d = f->desc;
@@ -259,7 +272,8 @@ static struct err *commit(struct fetch *f)
 	}
 	if (e) {
 		drop_writer(f);
-		e = err_wrap(e, "failed commit on ref \"%s\"", reg_ref_key(f->a, d));
+		e = err_wrap(in_containerds_words(e), "failed commit on ref \"%s\"",
+			     reg_ref_key(f->a, d));
 	}
 	content_writer_closep(&f->w);
 	return e;

@@ -4,7 +4,8 @@
  * Thread-safe: each call runs on its caller's thread with a connection of its own, taken from
  * a pool by peer and given back for the next. No wait is without a bound: dialling 30 s, TLS
  * 10 s, and a transfer on which no byte moves for a minute (five while an upload is
- * answered) fails. The end of ctx aborts at once.
+ * answered) fails. The end of ctx aborts at once. SIGPIPE must be blocked or ignored, as it is on
+ * tasks.
  *
  * Proxies come from the environment as Go programs read it: HTTP_PROXY, HTTPS_PROXY,
  * NO_PROXY in either case, never for loopback. So do the system's roots: SSL_CERT_FILE and

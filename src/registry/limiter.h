@@ -1,6 +1,5 @@
 /* Requests at once to one registry host: so many of any kind and one more for JSON, so that
- * manifests need not wait behind layers. Embedded; thread-safe; first come is first served
- * among each kind only roughly. */
+ * manifests need not wait behind layers. Embedded; thread-safe. */
 #ifndef REGISTRY_LIMITER_H
 #define REGISTRY_LIMITER_H
 

@@ -45,8 +45,9 @@ struct registry_auth {
 };
 
 /* Tag (or digest) to descriptor: HEAD, GET when the answer lacks what is needed. NOT_FOUND "<ref>:
- * not found". PERMISSION_DENIED/UNAUTHENTICATED in containerd's words ("pull access denied,
- * repository does not exist or may require authorization: ..."). */
+ * not found". Refusals in containerd's words ("pull access denied, repository does not exist or
+ * may require authorization: ..."), UNKNOWN as the original sends them: clients print any other
+ * code in front. */
 struct err *registry_resolve(struct registry *r, struct ctx *ctx, struct arena *a,
 			     const struct imageref *ref, const struct registry_auth *auth,
 			     struct oci_descriptor *ret) ERR_RESULT;
@@ -64,7 +65,7 @@ struct err *registry_fetch(struct registry *r, struct ctx *ctx, const struct ima
 /* Pushes root and all that it refers to from store, under ref's tag (or by digest when by_digest).
  * Children first, blobs in parallel, HEAD first, cross-repo mount by
  * "containerd.io/distribution.source.<host>" labels. Retries transient failures (1 s, doubled, up
- * to 8 s). */
+ * to 8 s). The callbacks are called from several threads. */
 struct registry_push_opts {
 	bool insecure, by_digest;
 	const struct registry_progress *progress;

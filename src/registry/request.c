@@ -255,11 +255,7 @@ struct err *reg_do(const struct reg_target *t, struct ctx *ctx, struct arena *a,
 
 struct err *reg_status_error(const struct httpc_response *r)
 {
-	enum err_code code = r->status == 401   ? ERR_UNAUTHENTICATED
-			     : r->status == 403 ? ERR_PERMISSION_DENIED
-						: ERR_UNKNOWN;
-
-	return err_new(code, "unexpected status from %s request to %.*s: %.*s", r->method,
+	return err_new(ERR_UNKNOWN, "unexpected status from %s request to %.*s: %.*s", r->method,
 		       STR_ARG(r->url), STR_ARG(r->status_text));
 }
 

@@ -144,11 +144,15 @@ static struct err *look_up(const struct lookup *l, struct oci_descriptor *ret, b
 	TRY(ask(l, "HEAD", &r));
 	if (r.status / 100 == 2)
 		TRY(describe_head(l, &r, &d, &done));
-	/* Some servers refuse HEAD only. */
+	/* Some servers refuse HEAD only; when it was not that, the first answer is the one told. */
 	if (!done && (r.status / 100 == 2 || r.status == 403 || r.status == 405)) {
+		struct httpc_response head = r;
+
 		TRY(ask(l, "GET", &r));
 		if (r.status / 100 == 2)
 			TRY(describe_body(l, &r, &d));
+		else if (head.status == 403)
+			r = head;
 	}
 	if (r.status == 404)
 		return NULL;

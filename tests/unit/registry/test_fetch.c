@@ -155,13 +155,14 @@ static void test_bad_content(void **state)
 	int64_t t = clock_now();
 
 	FAILS("failed commit on ref \"config-sha256:*\": unexpected commit digest sha256:*, "
-	      "expected sha256:*",
+	      "expected sha256:*: failed precondition",
 	      fetch(f, "wrong:1", &d));
 	FAILS("failed to copy: httpReadSeeker: read past expected size 78: failed precondition",
 	      fetch(f, "long:1", &d));
 	OK(registry_resolve(f->reg, f->ctx, &f->arena, &ref, NULL, &manifest));
 	OK(content_remove(f->store, f->ctx, &manifest.digest));
-	FAILS("failed commit on ref \"manifest-sha256:*\": unexpected commit digest *",
+	FAILS("failed commit on ref \"manifest-sha256:*\": unexpected commit digest *: failed "
+	      "precondition",
 	      fetch(f, "wrongmanifest:1", &manifest));
 	manifest.size = (int64_t)LIMIT_MANIFEST + 1;
 	FAILS("rejecting 4194305 byte manifest for 127.0.0.1:*/huge:1: not found",

@@ -51,7 +51,8 @@ static void test_errors(void **state)
 	      resolve(f, "status-400:1", NULL, &d));
 	FAILS(UNEXPECTED "status-401/manifests/1: 401 Unauthorized",
 	      resolve(f, "status-401:1", NULL, &d));
-	FAILS("unexpected status from * request to http://127.0.0.1:*/v2/status-403/manifests/1: "
+	FAILS("unexpected status from HEAD request to "
+	      "http://127.0.0.1:*/v2/status-403/manifests/1: "
 	      "403 Forbidden",
 	      resolve(f, "status-403:1", NULL, &d));
 	FAILS(UNEXPECTED "status-500/manifests/1: 500 Internal Server Error",
