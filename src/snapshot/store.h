@@ -153,6 +153,8 @@ struct err *store_flush(struct store *st) ERR_RESULT;
 void store_want_sync_locked(struct store *st);
 struct err *store_start_syncer(struct store *st) ERR_RESULT;
 void store_stop_syncer(struct store *st);
+/* One round of it. */
+void store_sync_now(struct store *st);
 
 /* The record's bytes, and back: see store_kv.c. */
 struct err *store_load(struct store *st) ERR_RESULT;

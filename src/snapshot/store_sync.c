@@ -7,7 +7,7 @@
  * that began after the snapshot was whole; under another boot such a record is dropped. */
 #define DELAY_NS (5 * NSEC_PER_SEC)
 
-static void sync_once(struct store *st)
+void store_sync_now(struct store *st)
 {
 	struct err *e;
 	uint64_t before;
@@ -54,7 +54,7 @@ static void *syncer_main(void *arg)
 		if (st->closing)
 			break;
 		lock_drop(&st->lock);
-		sync_once(st);
+		store_sync_now(st);
 		lock_take(&st->lock);
 	}
 	lock_drop(&st->lock);
