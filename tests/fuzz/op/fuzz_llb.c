@@ -1,5 +1,5 @@
-/* A packed pb.Definition is loaded; each operation is made and gives its cache key. So that graphs come
- * out of bytes at all, an input digest that is a number stands for the op of that number. */
+/* A packed pb.Definition is loaded; each operation is made and gives its cache key. So that graphs
+ * come out of bytes at all, an input digest that is a number stands for the op of that number. */
 #include "op/op_impl.h"
 
 static Pb__Definition *connect(struct arena *a, Pb__Definition *def)
