@@ -221,7 +221,7 @@ static void terminal(void **state)
 	exec_control_resize(io.control, 30, 100);
 	first.spec.process.tty = true;
 	assert_ok(container_start(here.e, here.ctx, &first.spec, &io, &c));
-	wait_for(&s, "30 100\r\n");
+	wait_for(&s, "30 100\r");
 	assert_ok(fd_write_all(in[1], "hello\n", 6));
 	wait_for(&s, "got hello\r\n");
 	exec_control_resize(io.control, 40, 120);
@@ -252,7 +252,9 @@ static void terminal_of_another(void **state)
 	sh.p.tty = true;
 	assert_ok(fd_write_all(in[1], "input\n", 6));
 	assert_err(container_exec(c, here.ctx, &sh.p, &io2, &code), "exit code: 4");
-	assert_non_null(strstr(buf_cstr(&s.out[0]), "both\r\n"));
+	/* runc takes the inner translation off a moment after the process has begun: what comes
+	 * before has two carriage returns. */
+	assert_non_null(strstr(buf_cstr(&s.out[0]), "both\r"));
 	assert_non_null(strstr(buf_cstr(&s.out[0]), "got input\r\n"));
 	container_free(c);
 	(void)close(in[0]);
