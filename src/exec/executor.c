@@ -68,6 +68,7 @@ static void take_config(struct executor *e, const struct executor_config *c)
 	e->root = arena_strdup(a, c->root);
 	e->bundles = exec_bundles_dir(a, c->root);
 	e->runc.state = exec_state_dir(a, c->root);
+	e->runc.env = runc_env(a);
 	e->cgroup_parent = dup_cstr(a, c->cgroup_parent);
 	e->apparmor = dup_cstr(a, c->apparmor_profile);
 	e->otel_socket = dup_cstr(a, c->otel_socket);
@@ -130,6 +131,7 @@ static struct err *open_all(struct executor *e, const struct executor_config *c,
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "can't enable NoProcessSandbox without Rootless");
 	TRY(find_runtime(c->runtime, &e->arena, &e->runc.program));
+	TRY(runc_probe(&e->runc, ctx));
 	TRY(file_mkdirs(AT_FDCWD, e->root, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->bundles, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->runc.state, 0700));

@@ -119,15 +119,58 @@ static void look_for_start(struct run *r)
 	r->j->started(r->j->started_arg);
 }
 
+struct err *runc_probe(struct runc *r, struct ctx *ctx)
+{
+	const char *const argv[] = { "runc", "run", "--help", NULL };
+	struct proc_spec s = PROC_SPEC_INIT;
+	SCOPED_BUF(out, 64 * KIB);
+	struct proc_status st;
+
+	s.file = r->program;
+	s.argv = argv;
+	s.envp = r->env;
+	TRY(proc_run(&s, ctx, STR_NONE, &out, &out, &st));
+	r->has_keep = str_find_str(buf_str(&out), STR("--keep")) >= 0;
+	return NULL;
+}
+
+const char *const *runc_env(struct arena *a)
+{
+	size_t n = 0;
+	const char **env;
+
+	while (environ[n])
+		n++;
+	env = ARENA_NEW_N(a, const char *, n + 3);
+	for (size_t i = 0; i < n; i++)
+		env[i] = arena_strdup(a, environ[i]);
+	if (getenv("GOGC") || getenv("GOMEMLIMIT"))
+		return env;
+	env[n] = "GOGC=off";
+	env[n + 1] = "GOMEMLIMIT=32MiB";
+	return env;
+}
+
 static struct err *start(struct run *r, const struct runc *rt)
 {
 	const struct runc_job *j = r->j;
 	SCOPED_ARENA(a);
 	const char *pid_file = arena_printf(&a, "%s/%s", j->dir, j->pid_name);
-	/* A process in a running container has neither bundle nor state of its own. */
-	const char *const run[] = { "runc",   "--root",   rt->state, "--log",      "/dev/null",
-				    "run",    "--bundle", j->dir,    "--pid-file", pid_file,
-				    "--keep", j->id,      NULL };
+	/* Options before the id: runc takes none after it. A process in a running container has
+	 * neither bundle nor state of its own. */
+	const char *const run[] = { "runc",
+				    "--root",
+				    rt->state,
+				    "--log",
+				    "/dev/null",
+				    "run",
+				    "--pid-file",
+				    pid_file,
+				    "--bundle",
+				    j->dir,
+				    rt->has_keep ? "--keep" : "--",
+				    j->id,
+				    NULL };
 	const char *const exec[] = { "runc",       "--root", rt->state,   "--log",
 				     "/dev/null",  "exec",   "--process", j->process,
 				     "--pid-file", pid_file, j->id,       NULL };
@@ -135,6 +178,7 @@ static struct err *start(struct run *r, const struct runc *rt)
 
 	s.file = rt->program;
 	s.argv = j->process ? exec : run;
+	s.envp = rt->env;
 	s.stdin_fd = r->io.child[0];
 	s.stdout_fd = r->io.child[1];
 	s.stderr_fd = r->io.child[2];

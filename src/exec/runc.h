@@ -9,7 +9,15 @@
 struct runc {
 	const char *program; /* absolute */
 	const char *state;   /* its --root: one directory a container, ours alone */
+	const char *const *env;
+	bool has_keep; /* it can leave state and cgroup: cheaper to remove in the background, and
+			  the cgroup tells whether memory ran out */
 };
+/* Asks the program what it can do. */
+struct err *runc_probe(struct runc *r, struct ctx *ctx) ERR_RESULT;
+/* The environment for it: ours, and for a runtime written in Go less collecting of garbage in the
+ * few milliseconds that it works. */
+const char *const *runc_env(struct arena *a);
 
 struct runc_job {
 	const char *id;

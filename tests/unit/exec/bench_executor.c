@@ -44,7 +44,7 @@ static void compare(void **state)
 	NEED_RUNC();
 	/* The configuration of a step, caught by a runtime that only copies it. */
 	run_tool(arena_printf(&a,
-			      "mkdir %s; printf '#!/bin/sh\\ncp \"$7/config.json\" %s\\n' >%s;"
+			      "mkdir %s; printf '#!/bin/sh\\ncp \"$9/config.json\" %s\\n' >%s;"
 			      "chmod +x %s",
 			      bundle, bundle, at(&a, "spy"), at(&a, "spy")));
 	struct executor_config c = { .root = at(&a, "exec2"),
