@@ -9,6 +9,7 @@ struct cache_key {
 	struct solver *solver;
 	struct vstate *vs; /* a reference */
 	uint32_t output;
+	VEC(struct result *) held; /* of other vertices, for export records */
 };
 
 static struct cache_key *cache_key_new(struct edge *e)
@@ -33,7 +34,16 @@ static void free_key_msg(struct solver *s, struct msg *m)
 	struct cache_key *k = container_of(m, struct cache_key, msg);
 
 	vstate_unref_sched(k->vs);
+	vec_each (&k->held, r)
+		vec_push(&s->dead_results, *r);
+	vec_fini(&k->held);
 	free(k);
+}
+
+void cache_key_hold_sched(struct cache_key *k, struct result *take_r)
+{
+	sched_assert(k->solver);
+	vec_push(&k->held, take_r);
 }
 
 void cache_key_free(struct cache_key *k)

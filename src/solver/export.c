@@ -136,6 +136,8 @@ static void set_result(struct records *r, struct export_record *rec, struct edge
 		rec->has_result = true;
 		if (c.live) {
 			rec->result = c.live->result;
+			/* Its vertex is not ours to keep. */
+			cache_key_hold_sched(r->walk.key, r->solver->results->ref(rec->result));
 			rec->created_ns = r->solver->results->created(rec->result);
 		} else {
 			rec->source = c.source;

@@ -297,6 +297,8 @@ void edge_set_asked_sched(struct edge *e, enum level from, enum level to);
 /* ---- build.c ---- */
 void request_finish_sched(struct request *r, struct edge *e);
 struct vstate *cache_key_vstate(const struct cache_key *k, uint32_t *ret_output);
+/* Keeps the result as long as the key. */
+void cache_key_hold_sched(struct cache_key *k, struct result *take_r);
 struct solver *cache_key_solver(const struct cache_key *k);
 
 #endif

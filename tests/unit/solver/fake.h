@@ -55,7 +55,7 @@ struct fake_world {
 	struct lock lock;
 	struct map live; /* result id -> value + 1: what load finds */
 	size_t n_results, next_id;
-	atomic_size_t n_runs, n_keys, n_hashes, n_loads;
+	atomic_size_t n_runs, n_keys, n_hashes, n_loads, n_imports;
 	struct result_ops ops;
 	struct task_pool *pool;
 	struct ctx *ctx;
@@ -73,5 +73,9 @@ void fake_build(struct solver *s, const char *job, struct graph *g, uint32_t ver
 		uint32_t output, uint64_t expected);
 struct solver *fake_solver(struct fake_world *w, struct kv *kv);
 uint64_t fake_random(uint64_t *seed);
+/* What was exported, as an imported cache would have it. Copies the records and loads their results
+ * (those that can be). */
+struct cache_source *fake_source(struct fake_world *w, struct cache_key *k,
+				 const struct export_record *rec, size_t n);
 
 #endif

@@ -10,7 +10,13 @@ struct universe {
 	struct fake_spec specs[UNIVERSE];
 	struct vertex_input inputs[UNIVERSE][4];
 	bool by_content[UNIVERSE][4];
-	struct fake_spec inner[3];
+};
+
+static struct vertex_input inner_input;
+static const struct fake_spec inner_specs[2][2] = {
+	{ { .class = 1, .content = 1 }, { .class = 2000, .n_inputs = 1, .inputs = &inner_input } },
+	{ { .class = 2, .content = 2, .sleep_ns = 100000 },
+	  { .class = 2001, .n_inputs = 1, .inputs = &inner_input, .leaf = true } },
 };
 
 /* Vertices with salts of their own per graph: different digests, often equal work. */
@@ -54,6 +60,13 @@ static void make_universe(struct universe *u, uint64_t shape, uint64_t variant, 
 		}
 		if (sp->fails)
 			sp->class += 5000;
+		if (i % 9 == 8) {
+			/* A build inside, of what others build too. */
+			sp->inner = inner_specs[i % 2];
+			sp->n_inner = 2;
+			sp->leaf = false;
+			sp->class += 7000;
+		}
 	}
 }
 
@@ -62,7 +75,35 @@ struct shared {
 	struct solver *s;
 	atomic_uint next_job;
 	atomic_uint n_cancelled;
+	/* Caches exported before, to be imported. */
+	struct lock lock;
+	struct cache_source *imports[8];
 };
+
+static size_t take_imports(struct shared *sh, uint64_t *seed, struct cache_source *out[2])
+{
+	size_t n = 0;
+
+	LOCKED(&sh->lock);
+	for (size_t i = fake_random(seed) % 3; i > 0; i--) {
+		struct cache_source *s = sh->imports[fake_random(seed) % 8];
+
+		if (s)
+			out[n++] = cache_source_ref(s);
+	}
+	return n;
+}
+
+static void put_import(struct shared *sh, uint64_t *seed, struct cache_source *s)
+{
+	struct cache_source **slot = &sh->imports[fake_random(seed) % 8], *old;
+
+	lock_take(&sh->lock);
+	old = *slot;
+	*slot = s;
+	lock_drop(&sh->lock);
+	cache_source_unref(old);
+}
 
 struct builder_arg {
 	struct shared *sh;
@@ -85,7 +126,11 @@ static void one_build(struct shared *sh, uint64_t *seed)
 	assert_ok(job_new(sh->s, str_from(name), NULL, &j));
 	for (unsigned i = 0; i < builds; i++) {
 		uint32_t top = (uint32_t)(fake_random(seed) % UNIVERSE);
-		struct build_request br = { .graph = g, .vertex = top };
+		struct cache_source *imports[2];
+		size_t n_imports = take_imports(sh, seed, imports);
+		struct build_request br = {
+			.graph = g, .vertex = top, .sources = imports, .n_sources = n_imports
+		};
 		struct build_result r = { 0 };
 		uint64_t want = fake_evaluate(u->specs, top, 0);
 		bool cancels = fake_random(seed) % 4 == 0;
@@ -113,7 +158,10 @@ static void one_build(struct shared *sh, uint64_t *seed)
 				for (size_t d = 0; d < rec[k].n_inputs; d++)
 					for (size_t l = 0; l < rec[k].n_links[d]; l++)
 						check(rec[k].inputs[d][l].record < k);
+			put_import(sh, seed, fake_source(sh->w, r.key, rec, n));
 		}
+		while (n_imports)
+			cache_source_unref(imports[--n_imports]);
 		err_free(e);
 		build_result_fini(sh->s, &r);
 		ctx_unref(ctx);
@@ -139,6 +187,7 @@ static void run_model(uint64_t seed, unsigned restarts, unsigned rounds)
 	struct shared sh = { .w = &w };
 
 	fake_world_init(&w);
+	lock_init(&sh.lock, LOCK_LEAF);
 	for (unsigned r = 0; r < restarts; r++) {
 		struct builder_arg b[BUILDERS];
 		struct task *t[BUILDERS];
@@ -163,9 +212,13 @@ static void run_model(uint64_t seed, unsigned restarts, unsigned rounds)
 		check(st.vertices == 0 && st.keys == 0);
 		solver_free(sh.s);
 	}
-	print_message("%u jobs, %zu runs, %zu loads, %zu hashes, %u cancelled\n",
+	for (size_t i = 0; i < ARRAY_SIZE(sh.imports); i++)
+		cache_source_unref(sh.imports[i]);
+	lock_fini(&sh.lock);
+	print_message("%u jobs, %zu runs, %zu loads, %zu imports, %zu hashes, %u cancelled\n",
 		      atomic_load(&sh.next_job), atomic_load(&w.n_runs), atomic_load(&w.n_loads),
-		      atomic_load(&w.n_hashes), atomic_load(&sh.n_cancelled));
+		      atomic_load(&w.n_imports), atomic_load(&w.n_hashes),
+		      atomic_load(&sh.n_cancelled));
 	fake_world_fini(&w);
 	assert_ok(kv_close(kv));
 }
