@@ -306,6 +306,6 @@ void bundle_release(struct bundle *b)
 	while (b->n_mounted)
 		err_free(mount_umount(b->mounted[--b->n_mounted], true));
 	net_put(b->e->net, &b->net);
-	janitor_put(&b->e->janitor, b->id, bundle_own_cgroup(b));
+	janitor_put(&b->e->janitor, b->id, bundle_own_cgroup(b), b->ended);
 	arena_fini(&b->arena);
 }

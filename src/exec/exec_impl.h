@@ -25,8 +25,8 @@ struct janitor {
 	int dirfd; /* the bundles' */
 };
 struct err *janitor_start(struct janitor *j, const struct runc *r, const char *dir) ERR_RESULT;
-/* Of a container whose mounts are off and whose processes are gone. */
-void janitor_put(struct janitor *j, const char *id, const char *cgroup);
+/* Of a container whose mounts are off; ended as for runc_forget. */
+void janitor_put(struct janitor *j, const char *id, const char *cgroup, bool ended);
 void janitor_stop(struct janitor *j); /* does what is left first */
 
 struct executor {
@@ -59,6 +59,7 @@ struct bundle {
 	struct exec_user user;
 	struct net_lease net;
 	bool traced; /* the trace socket is in it */
+	bool ended;  /* its processes have run and are gone, all of them */
 };
 /* Everything up to a config.json that the runtime can run. Undoes itself on failure. */
 struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,

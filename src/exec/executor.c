@@ -244,6 +244,8 @@ struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *
 	struct proc_status st;
 
 	TRY(runc_run(&b->e->runc, ctx, &j, &st));
+	/* With the first process of a pid namespace all others end. */
+	b->ended = st.exited && !b->e->host_pid;
 	*ret_exit = st.code;
 	if (exec_is_valid_exit(b->spec, st.code))
 		return NULL;

@@ -9,11 +9,12 @@
 struct janitor_job {
 	struct list link;
 	char *id, *cgroup;
+	bool ended;
 };
 
 static void do_job(struct janitor *j, struct janitor_job *job)
 {
-	runc_forget(j->runc, job->id, job->cgroup);
+	runc_forget(j->runc, job->id, job->cgroup, job->ended);
 	err_free(rmtree(j->dirfd, job->id));
 	free(job->id);
 	free(job->cgroup);
@@ -64,12 +65,13 @@ struct err *janitor_start(struct janitor *j, const struct runc *r, const char *d
 	return err_errno(errnum, "pthread_create");
 }
 
-void janitor_put(struct janitor *j, const char *id, const char *cgroup)
+void janitor_put(struct janitor *j, const char *id, const char *cgroup, bool ended)
 {
 	struct janitor_job *job = NEW(struct janitor_job);
 
 	job->id = mem_strdup(id);
 	job->cgroup = mem_strdup(cgroup);
+	job->ended = ended;
 	LOCKED(&j->lock);
 	list_add_tail(&j->jobs, &job->link);
 	cond_signal(&j->work);

@@ -124,7 +124,7 @@ struct err *leftovers_remove(const char *root)
 		const char *id = names.items[i].name;
 
 		kill_by_state(rt.state, id, &a);
-		runc_forget(&rt, id, cgroup_of(bundles, id, &a));
+		runc_forget(&rt, id, cgroup_of(bundles, id, &a), false);
 	}
 	/* A daemon in the machine's own mount namespace leaves its mounts too. */
 	err = mount_umount_below(bundles);

@@ -182,8 +182,9 @@ static struct err *start(struct run *r, const struct runc *rt)
 	s.stdin_fd = r->io.child[0];
 	s.stdout_fd = r->io.child[1];
 	s.stderr_fd = r->io.child[2];
-	/* Signals for our terminal's group are not the steps'. */
-	s.new_session = true;
+	/* Signals for our terminal's group are not the steps'. Not a session: a new one is a group of
+	 * its own to the scheduler, which makes short runs slower. */
+	s.new_group = true;
 	/* This thread waits for it. */
 	s.death_signal = SIGKILL;
 	return proc_start(&s, &r->p);
@@ -243,17 +244,31 @@ struct err *runc_run(const struct runc *rt, struct ctx *ctx, const struct runc_j
 	return proc_wait(&r.p, ctx, ret);
 }
 
-void runc_forget(const struct runc *rt, const char *id, const char *cgroup)
+static void end_cgroup(const char *cgroup, bool ended)
 {
-	CLEANUP(ctx_unrefp) struct ctx *root = ctx_new_root(NULL);
-	CLEANUP(ctx_unrefp) struct ctx *ctx = ctx_new_timeout(root, KILL_PATIENCE);
+	CLEANUP(ctx_unrefp) struct ctx *root = NULL;
+	CLEANUP(ctx_unrefp) struct ctx *ctx = NULL;
+	struct err *e;
+
+	if (ended) {
+		e = cgroup_remove(cgroup);
+		if (!e)
+			return;
+		err_free(e);
+	}
+	root = ctx_new_root(NULL);
+	ctx = ctx_new_timeout(root, KILL_PATIENCE);
+	err_free(cgroup_kill(cgroup, ctx));
+	err_free(cgroup_remove(cgroup));
+}
+
+void runc_forget(const struct runc *rt, const char *id, const char *cgroup, bool ended)
+{
 	CLEANUP_FD int fd = -1;
 	struct err *e = NULL;
 
-	if (cgroup[0]) {
-		err_free(cgroup_kill(cgroup, ctx));
-		err_free(cgroup_remove(cgroup));
-	}
+	if (cgroup[0])
+		end_cgroup(cgroup, ended);
 	e = fd_open_dir(AT_FDCWD, rt->state, &fd);
 	if (!e)
 		e = rmtree(fd, id);

@@ -37,8 +37,8 @@ struct runc_job {
  * error. */
 struct err *runc_run(const struct runc *r, struct ctx *ctx, const struct runc_job *j,
 		     struct proc_status *ret) ERR_RESULT;
-/* Kills whatever is left of a container and removes its cgroup and state. Best effort, never
- * interrupted. */
-void runc_forget(const struct runc *r, const char *id, const char *cgroup);
+/* Kills whatever is left of a container and removes its cgroup and state. ended: nothing should be
+ * left to be killed, which is then not looked for first. Best effort, never interrupted. */
+void runc_forget(const struct runc *r, const char *id, const char *cgroup, bool ended);
 
 #endif

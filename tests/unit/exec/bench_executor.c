@@ -2,7 +2,23 @@
  * configuration. */
 #include "place.h"
 
+#include <sys/resource.h>
+
 #define N 50
+
+/* Of this process and all that it waited for. */
+static int64_t cpu(void)
+{
+	struct rusage u[2];
+	int64_t us = 0;
+
+	(void)getrusage(RUSAGE_SELF, &u[0]);
+	(void)getrusage(RUSAGE_CHILDREN, &u[1]);
+	for (int i = 0; i < 2; i++)
+		us += (u[i].ru_utime.tv_sec + u[i].ru_stime.tv_sec) * 1000000 +
+		      u[i].ru_utime.tv_usec + u[i].ru_stime.tv_usec;
+	return us * 1000;
+}
 
 static int64_t ours(void)
 {
@@ -64,10 +80,12 @@ static void compare(void **state)
 			      "'s,%s/exec2/bundles/[a-z0-9]*/hosts,%s/hosts,' %s/config.json",
 			      bundle, here.dir, bundle, bundle));
 	for (int round = 0; round < 3; round++) {
-		int64_t o = ours(), b = bare(bundle);
+		int64_t c0 = cpu(), o = ours(), c1 = cpu(), b = bare(bundle), c2 = cpu();
 
 		print_message("ours %.2f ms, bare %.2f ms a run: ratio %.2f\n", (double)o / N / 1e6,
 			      (double)b / N / 1e6, (double)o / (double)b);
+		print_message("  cpu: ours %.2f ms, bare %.2f ms\n", (double)(c1 - c0) / N / 1e6,
+			      (double)(c2 - c1) / N / 1e6);
 	}
 }
 
