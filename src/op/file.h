@@ -4,6 +4,7 @@
 #define OP_FILE_H
 
 #include "op/op_impl.h"
+#include "snapshot/mounts.h"
 
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -25,8 +26,24 @@ struct err *file_mkdir(int root, const Pb__FileActionMkDir *a, const struct file
 struct err *file_mkfile(int root, const Pb__FileActionMkFile *a, const struct file_owner *o);
 struct err *file_symlink(int root, const Pb__FileActionSymlink *a, const struct file_owner *o);
 struct err *file_rm(int root, const Pb__FileActionRm *a);
+/* What the two roots show, for copying below it; either may be NULL. When that was done, *written
+ * is set: root must then not be used again (everything is closed that was opened in it). */
+struct file_views {
+	const struct mounts *src, *dst;
+	bool written;
+	void (*leave)(void *arg); /* called before writing below: closes root */
+	void *arg;
+};
 struct err *file_copy(struct ctx *ctx, int src_root, int root, const Pb__FileActionCopy *a,
-		      const struct file_owner *o);
+		      const struct file_owner *o, struct file_views *views);
+
+/* ---- file_below.c ---- */
+/* The directory path (resolved, absolute) of a read-only overlay in the one layer that has it, or
+ * -1 when it is made of several. There may be marks of removed files (0:0 devices) in it. */
+int file_source_below(const struct mounts *m, struct str path);
+/* The same of a writable one, open as dirfd, in its upper layer; -1 unless it is empty in both.
+ * What is written there counts once the overlay is closed. *ret_root is the layer's root. */
+int file_dest_below(const struct mounts *m, int dirfd, struct str path, int *ret_root);
 
 /* ---- helpers ---- */
 /* Absolute and clean; a last "/." or "/" is kept. */

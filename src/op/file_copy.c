@@ -9,6 +9,10 @@
 struct copying {
 	struct ctx *ctx;
 	int src_root, root;
+	struct file_views *views;  /* or NULL */
+	bool may_leave_root;       /* nothing else will be done in it */
+	bool src_below, dst_below; /* now copying below the overlay */
+	int layer_root;            /* of the layer written below, or -1 */
 	const Pb__FileActionCopy *a;
 	const struct file_owner *owner;
 	struct arena *arena;
@@ -52,6 +56,14 @@ static struct err *filter_below(void *arg, struct str path, const struct stat *s
 	const struct copying *c = arg;
 	bool in = true, out = false;
 
+	if (S_ISCHR(st->st_mode) && st->st_rdev == 0) {
+		/* In a layer: the mark of something removed. */
+		*ret = COPY_SKIP;
+		if (c->src_below)
+			return NULL;
+		if (c->dst_below)
+			return err_errno(EPERM, "mknod %.*s", STR_ARG(path));
+	}
 	if (c->include)
 		TRY(patterns_match(c->include, path, &in));
 	if (c->exclude)
@@ -80,6 +92,7 @@ static struct copy_opts opts_of(struct copying *c, bool top)
 
 struct copy_source {
 	struct str path; /* as asked for */
+	struct str real; /* resolved */
 	struct str base; /* name it gets in a directory; "." for none */
 	int dirfd;       /* of its directory, -1 for the root */
 	const char *name;
@@ -91,17 +104,16 @@ static struct err *find_source(struct copying *c, struct str path, struct copy_s
 	bool follow = c->a->followsymlink || str_has_suffix(path, STR("/.")) ||
 		      str_has_suffix(path, STR("/"));
 	struct copy_source s = { .path = path, .base = path_base(path), .dirfd = -1, .name = "." };
-	struct str real;
 	struct err *e;
 
-	TRY(inroot_resolve(c->src_root, path, follow, c->arena, &real));
-	if (str_eq(real, STR("/"))) {
+	TRY(inroot_resolve(c->src_root, path, follow, c->arena, &s.real));
+	if (str_eq(s.real, STR("/"))) {
 		if (fstat(c->src_root, &s.st) < 0)
 			return err_errno(errno, "lstat /");
 		if (str_eq(s.base, STR("/")))
 			s.base = STR(".");
 	} else {
-		e = inroot_parent(c->src_root, real, c->arena, &s.dirfd, &s.name);
+		e = inroot_parent(c->src_root, s.real, c->arena, &s.dirfd, &s.name);
 		if (e)
 			return e;
 		if (fstatat(s.dirfd, s.name, &s.st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -121,6 +133,33 @@ static struct err *make_dirs(struct copying *c, struct str path, int *ret_fd)
 	return file_make_dirs(c->root, path, mode, c->owner, c->a->timestamp, &c->made, ret_fd);
 }
 
+static int open_source(struct copying *c, const struct copy_source *s)
+{
+	int fd = c->views ? file_source_below(c->views->src, s->real) : -1;
+
+	c->src_below = fd >= 0;
+	return fd;
+}
+
+/* Leaves the overlay if all that is left to do is to fill an empty directory. */
+static void go_below(struct copying *c, struct str dst, int *fd, int *parent)
+{
+	int below;
+
+	if (!c->views || !c->may_leave_root)
+		return;
+	below = file_dest_below(c->views->dst, *fd, dst, &c->layer_root);
+	if (below < 0)
+		return;
+	(void)close(*fd);
+	*fd = below;
+	if (*parent >= 0)
+		(void)close(TAKE_FD(*parent));
+	c->views->leave(c->views->arg);
+	c->views->written = c->dst_below = true;
+	c->root = c->layer_root;
+}
+
 static struct err *copy_dir(struct copying *c, const struct copy_source *s, struct str dst)
 {
 	const struct copy_opts top = opts_of(c, true), below = opts_of(c, false);
@@ -130,8 +169,10 @@ static struct err *copy_dir(struct copying *c, const struct copy_source *s, stru
 	const char *name = ".";
 	bool created = false;
 
-	TRY(fd_open(s->dirfd < 0 ? c->src_root : s->dirfd, s->name,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &src));
+	src = open_source(c, s);
+	if (src < 0)
+		TRY(fd_open(s->dirfd < 0 ? c->src_root : s->dirfd, s->name,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, &src));
 	if (str_eq(dst, STR("/"))) {
 		TRY(fd_open_dir(c->root, ".", &fd));
 	} else {
@@ -151,6 +192,7 @@ static struct err *copy_dir(struct copying *c, const struct copy_source *s, stru
 		if (fd < 0)
 			return err_errno(errno, "open %.*s", STR_ARG(dst));
 	}
+	go_below(c, dst, &fd, &parent);
 	TRY(copy_tree(c->ctx, src, fd, &below));
 	/* What was there keeps its own attributes. */
 	return created ? copy_entry(src, ".", fd, ".", &top) : NULL;
@@ -278,27 +320,36 @@ static struct err *copy_all(struct copying *c)
 		if (!n && !c->a->allowemptywildcard)
 			return err_new(ERR_NOT_FOUND, "%.*s not found", STR_ARG(src));
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		c->may_leave_root = i + 1 == n;
 		TRY(copy_one(c, list[i], dest));
+	}
 	return NULL;
 }
 
 struct err *file_copy(struct ctx *ctx, int src_root, int root, const Pb__FileActionCopy *a,
-		      const struct file_owner *o)
+		      const struct file_owner *o, struct file_views *views)
 {
 	SCOPED_ARENA(arena);
 	struct copying c = {
 		.ctx = ctx,
 		.src_root = src_root,
 		.root = root,
+		.views = views,
+		.layer_root = -1,
 		.a = a,
 		.owner = o,
 		.arena = &arena,
 		.made = { .arena = &arena },
 	};
+	struct err *e;
 
 	TRY(prepare(&c));
 	TRY(check_dest(&c));
-	TRY(copy_all(&c));
-	return file_fix_times(root, &c.made, a->timestamp);
+	e = copy_all(&c);
+	if (!e)
+		e = file_fix_times(c.root, &c.made, a->timestamp);
+	if (c.layer_root >= 0)
+		(void)close(c.layer_root);
+	return e;
 }

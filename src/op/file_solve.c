@@ -8,7 +8,8 @@ struct state {
 	bool running, done;
 	/* Either a layer being written ... */
 	struct cache_mut *mut;
-	struct localmount *mount;
+	struct mounts *view;
+	struct localmount *mount; /* NULL: closed for the moment */
 	/* ... or a committed one (NULL: scratch), and its tree once it was read. */
 	bool committed;
 	struct cache_ref *ref;
@@ -82,6 +83,18 @@ static struct err *commit(struct solving *s, struct state *st)
 	return NULL;
 }
 
+static struct err *open_view(struct solving *s, struct state *st)
+{
+	return st->mount ? NULL : localmount_open(st->view, s->worker->tmp_dir, &st->mount);
+}
+
+static void close_view(void *arg)
+{
+	struct state *st = arg;
+
+	localmount_close(TAKE_PTR(st->mount));
+}
+
 /* The tree of a state, to read. -1: nothing is there. */
 static struct err *read_fd(struct solving *s, int64_t i, int *ret)
 {
@@ -92,6 +105,7 @@ static struct err *read_fd(struct solving *s, int64_t i, int *ret)
 		return NULL;
 	st = &s->states[i];
 	if (!st->committed) {
+		TRY(open_view(s, st));
 		*ret = localmount_dirfd(st->mount);
 		return NULL;
 	}
@@ -108,20 +122,20 @@ static struct err *begin(struct solving *s, struct state *st, int64_t base)
 {
 	struct cache_opts opts = { .description = str_from(s->o->base.vertex->name) };
 	struct state *b = base >= 0 ? &s->states[base] : NULL;
-	struct mounts *m;
 
 	if (b && !b->committed && b->n_uses == 1) {
 		st->mut = TAKE_PTR(b->mut);
 		st->mount = TAKE_PTR(b->mount);
-		return NULL;
+		st->view = b->view;
+		return open_view(s, st);
 	}
 	if (b)
 		TRY(commit(s, b));
 	if (b)
 		TRY(op_unlazy(s->env, b->ref));
 	TRY(cache_new(s->worker->cache, s->env->ctx, b ? b->ref : NULL, &opts, &st->mut));
-	TRY(cache_mut_mounts(st->mut, s->env->ctx, &s->arena, false, &m));
-	return localmount_open(m, s->worker->tmp_dir, &st->mount);
+	TRY(cache_mut_mounts(st->mut, s->env->ctx, &s->arena, false, &st->view));
+	return open_view(s, st);
 }
 
 /* ---- actions ---- */
@@ -146,9 +160,10 @@ static struct err *find_owner(struct solving *s, const Pb__FileAction *a, int ro
 	return file_find_owner(c, user_fd, group_fd, ret);
 }
 
-static struct err *run_copy(struct solving *s, const Pb__FileAction *a, int root,
+static struct err *run_copy(struct solving *s, const Pb__FileAction *a, struct state *st,
 			    const struct file_owner *owner)
 {
+	struct file_views views = { .dst = st->view, .leave = close_view, .arg = st };
 	struct tree *empty = NULL;
 	struct err *e;
 	int src;
@@ -157,8 +172,10 @@ static struct err *run_copy(struct solving *s, const Pb__FileAction *a, int root
 	if (src < 0) {
 		TRY(tree_open(s->worker, s->env->ctx, NULL, &empty));
 		src = tree_fd(empty);
+	} else if (s->states[a->secondaryinput].tree) {
+		views.src = tree_mounts(s->states[a->secondaryinput].tree);
 	}
-	e = file_copy(s->env->ctx, src, root, a->copy, owner);
+	e = file_copy(s->env->ctx, src, localmount_dirfd(st->mount), a->copy, owner, &views);
 	tree_close(empty);
 	return e;
 }
@@ -179,7 +196,7 @@ static struct err *run_action(struct solving *s, const Pb__FileAction *a, struct
 	case PB__FILE_ACTION__ACTION_RM:
 		return file_rm(root, a->rm);
 	default:
-		return run_copy(s, a, root, &owner);
+		return run_copy(s, a, st, &owner);
 	}
 }
 

@@ -8,6 +8,7 @@
 
 struct tree {
 	struct localmount *mount;
+	struct mounts *view;
 	struct arena arena;
 	int empty; /* a directory that is gone: stands in for the empty tree */
 };
@@ -30,14 +31,13 @@ static struct err *open_empty(const char *tmp_dir, int *ret)
 struct err *tree_open(struct worker *w, struct ctx *ctx, struct cache_ref *r, struct tree **ret)
 {
 	struct tree *t = NEW(struct tree);
-	struct mounts *m;
 	struct err *e;
 
 	t->empty = -1;
 	if (r) {
-		e = cache_ref_mounts(r, ctx, &t->arena, &m);
+		e = cache_ref_mounts(r, ctx, &t->arena, &t->view);
 		if (!e)
-			e = localmount_open(m, w->tmp_dir, &t->mount);
+			e = localmount_open(t->view, w->tmp_dir, &t->mount);
 	} else {
 		e = open_empty(w->tmp_dir, &t->empty);
 	}
@@ -52,6 +52,11 @@ struct err *tree_open(struct worker *w, struct ctx *ctx, struct cache_ref *r, st
 int tree_fd(const struct tree *t)
 {
 	return t->mount ? localmount_dirfd(t->mount) : t->empty;
+}
+
+const struct mounts *tree_mounts(const struct tree *t)
+{
+	return t->view;
 }
 
 void tree_close(struct tree *t)

@@ -9,7 +9,8 @@ struct tree;
 struct err *tree_open(struct worker *w, struct ctx *ctx, struct cache_ref *r,
 		      struct tree **ret) ERR_RESULT;
 int tree_fd(const struct tree *t);
-void tree_close(struct tree *t); /* NULL is fine */
+const struct mounts *tree_mounts(const struct tree *t); /* NULL for the empty tree */
+void tree_close(struct tree *t);                        /* NULL is fine */
 /* A regular file, through symlinks inside the tree, up to out's maximum. */
 struct err *tree_read_file(const struct tree *t, struct str path, struct buf *out) ERR_RESULT;
 

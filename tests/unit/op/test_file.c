@@ -220,9 +220,10 @@ static void copies_files(void **state)
 	put(f->src, "file", "text");
 	assert_int_equal(fchmodat(f->src, "file", 0751, 0), 0);
 	assert_int_equal(symlinkat("file", f->src, "link"), 0);
-	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody), "failed to stat /new/dir/");
+	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL),
+		     "failed to stat /new/dir/");
 	c.createdestpath = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &owner));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &owner, NULL));
 	has(f->dst, "new/dir/file", "text");
 	st = st_of(f->dst, "new/dir/file");
 	assert_int_equal(st.st_mode & 07777, 0751);
@@ -234,35 +235,37 @@ static void copies_files(void **state)
 	c.dest = (char *)"/new/other";
 	c.mode = 02700;
 	c.timestamp = 5 * NSEC_PER_SEC;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	st = st_of(f->dst, "new/other");
 	assert_int_equal(st.st_mode & 07777, 02700);
 	assert_int_equal(st.st_mtim.tv_sec, 5);
 	/* Symbolic modes win. */
 	c.modestr = (char *)"u=rwX,g+w,o-rwx";
 	c.dest = (char *)"/symbolic";
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	assert_int_equal(st_of(f->dst, "symbolic").st_mode & 07777, 0770);
 	c.modestr = (char *)"u+q";
-	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody), "invalid mode u+q");
+	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL), "invalid mode u+q");
 	/* A link stays one unless followed. */
 	c = copy_of("/link", "/l1");
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	assert_true(S_ISLNK(st_of(f->dst, "l1").st_mode));
 	c = copy_of("/link", "/l2");
 	c.followsymlink = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "l2", "text");
 	assert_true(S_ISREG(st_of(f->dst, "l2").st_mode));
 	c = copy_of("/missing", "/x");
-	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody), "no such file or directory");
+	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL),
+		     "no such file or directory");
 	/* Over a directory. */
 	dir(f->dst, "adir");
 	dir(f->dst, "adir/file");
 	c = copy_of("/file", "/adir");
-	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody), "cannot replace to directory");
+	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL),
+		     "cannot replace to directory");
 	c.alwaysreplaceexistingdestpaths = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "adir/file", "text");
 }
 
@@ -278,44 +281,44 @@ static void copies_dirs(void **state)
 	assert_int_equal(linkat(f->src, "d/a", f->src, "d/sub/hard", 0), 0);
 	assert_int_equal(fchmodat(f->src, "d", 0711, 0), 0);
 	/* Not there: it becomes that. */
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "out/sub/b", "b");
 	assert_int_equal(st_of(f->dst, "out").st_mode & 0777, 0711);
 	assert_int_equal(st_of(f->dst, "out/a").st_ino, st_of(f->dst, "out/sub/hard").st_ino);
 	assert_int_equal(st_of(f->dst, "out").st_mtim.tv_sec, st_of(f->src, "d").st_mtim.tv_sec);
 	/* There: into it. */
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "out/d/sub/b", "b");
 	/* The contents only: in three ways. */
 	c = copy_of("/d", "/o2");
 	c.dircopycontents = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "o2/a", "a");
 	assert_int_equal(st_of(f->dst, "o2").st_mode & 0777, 0755); /* not that of /d */
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "o2/a", "a");
 	has(f->dst, "o2/d/a", NULL);
 	dir(f->dst, "o3");
 	assert_int_equal(fchmodat(f->dst, "o3", 0750, 0), 0);
 	c = copy_of("/d/.", "/o3");
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "o3/sub/b", "b");
 	assert_int_equal(st_of(f->dst, "o3").st_mode & 0777, 0750); /* keeps its own */
 	/* All. */
 	c = copy_of("/", "/all");
 	c.createdestpath = true;
 	c.dircopycontents = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "all/d/sub/b", "b");
 	c = copy_of("/", "/");
 	c.dircopycontents = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "d/a", "a");
 	/* Over a file. */
 	put(f->dst, "plain", "");
 	c = copy_of("/d", "/plain");
 	c.dircopycontents = true;
-	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody),
+	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL),
 		     "cannot copy to non-directory");
 }
 
@@ -338,15 +341,15 @@ static void copies_by_pattern(void **state)
 	put(f->src, "2.txt", "2");
 	c.createdestpath = true;
 	c.allowwildcard = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "w/1.txt", "1");
 	has(f->dst, "w/2.txt", "2");
 	c.src = (char *)"/no*";
-	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody), "/no* not found");
+	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL), "/no* not found");
 	c.allowemptywildcard = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	c.src = (char *)"/p/*/y.c";
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "w/y.c", "y");
 	/* Lists. */
 	c = copy_of("/p", "/i");
@@ -355,7 +358,7 @@ static void copies_by_pattern(void **state)
 	c.n_include_patterns = 2;
 	c.exclude_patterns = exclude;
 	c.n_exclude_patterns = 1;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "i/x.c", "x");
 	has(f->dst, "i/keep", "k");
 	has(f->dst, "i/sub/y.c", "y");
@@ -371,17 +374,17 @@ static void stays_inside(void **state)
 
 	put(f->base, "secret", "s");
 	assert_int_equal(symlinkat("..", f->src, "link"), 0);
-	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody), "no such file");
+	assert_fails(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL), "no such file");
 	put(f->src, "file", "1");
 	assert_int_equal(symlinkat("../..", f->dst, "up"), 0);
 	c = copy_of("/file", "/up/y");
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "y", "1");
 	has(f->base, "y", NULL);
 	/* A destination that is a link is followed, inside. */
 	assert_int_equal(symlinkat("/../../target", f->dst, "lnk"), 0);
 	c = copy_of("/file", "/lnk");
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "target", "1");
 }
 
@@ -484,7 +487,7 @@ static void unpacks(void **state)
 		assert_ok(rmtree(f->dst, "x"));
 		dir(f->dst, "x");
 		dir(f->dst, "x/l"); /* in the way */
-		assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &owner));
+		assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &owner, NULL));
 		has(f->dst, "x/d/f", "hello");
 		st = st_of(f->dst, "x/d/f");
 		assert_int_equal(st.st_mode & 07777, 04711);
@@ -504,14 +507,14 @@ static void unpacks_only_archives(void **state)
 	put(f->src, "text", "just text");
 	c.attemptunpackdockercompatibility = true;
 	c.createdestpath = true;
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	has(f->dst, "x/text", "just text");
 	run_shell(f, "gzip -c text > text.gz && head -c 100 /dev/zero > zeros");
 	c.src = (char *)"/text.gz";
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	assert_true(S_ISREG(st_of(f->dst, "x/text.gz").st_mode));
 	c.src = (char *)"/zeros";
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	assert_int_equal(st_of(f->dst, "x/zeros").st_size, 100);
 }
 
@@ -526,7 +529,7 @@ static void hostile_archive(void **state)
 	run_shell(f, "mkdir -p t1 t2/evil && ln -s ../.. t1/evil && echo bad > t2/evil/owned && "
 		     "tar -cf a.tar -C t1 evil && tar -rf a.tar -C t2 evil/owned && "
 		     "echo worse > owned2 && tar -rPf a.tar --transform=s,^,../../, owned2");
-	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody));
+	assert_ok(file_copy(f->ctx, f->src, f->dst, &c, &nobody, NULL));
 	assert_int_equal(faccessat(f->base, "owned", F_OK, 0), -1);
 	assert_int_equal(faccessat(f->base, "owned2", F_OK, 0), -1);
 	has(f->dst, "x/owned2", "worse\n");
