@@ -65,6 +65,14 @@ struct err *file_make_dirs(int root, struct str path, mode_t mode, const struct 
 			   int64_t timestamp, struct file_made_dirs *made, int *ret_fd);
 struct err *file_fix_times(int root, const struct file_made_dirs *made, int64_t timestamp);
 
+/* ---- file_direct.c ---- */
+/* For something new at path (absolute, clean) in an overlay that is not mounted: the deepest
+ * directory on the way there, in the upper layer, and the rest of the path, of which nothing
+ * exists. *ret_ok false: use the overlay. An empty rest (and no descriptor): path is a directory
+ * that exists. */
+struct err *file_direct(const struct mounts *m, struct str path, int *ret_fd, struct str *ret_rest,
+			bool *ret_ok);
+
 /* chmod's language ("0755", "u+rwX,go-w") applied to a mode with an umask of 0. */
 struct file_mode_change;
 struct err *file_mode_parse(struct arena *a, struct str text, struct file_mode_change **ret);

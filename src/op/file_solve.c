@@ -1,5 +1,6 @@
 /* Runs the actions. A result that goes only into the next action stays a mutable layer, mounted
  * once for the whole chain; one that is used twice or is an output is committed. */
+#include "base/path.h"
 #include "op/file_op.h"
 #include "op/tree.h"
 
@@ -127,15 +128,14 @@ static struct err *begin(struct solving *s, struct state *st, int64_t base)
 		st->mut = TAKE_PTR(b->mut);
 		st->mount = TAKE_PTR(b->mount);
 		st->view = b->view;
-		return open_view(s, st);
+		return NULL;
 	}
 	if (b)
 		TRY(commit(s, b));
 	if (b)
 		TRY(op_unlazy(s->env, b->ref));
 	TRY(cache_new(s->worker->cache, s->env->ctx, b ? b->ref : NULL, &opts, &st->mut));
-	TRY(cache_mut_mounts(st->mut, s->env->ctx, &s->arena, false, &st->view));
-	return open_view(s, st);
+	return cache_mut_mounts(st->mut, s->env->ctx, &s->arena, false, &st->view);
 }
 
 /* ---- actions ---- */
@@ -180,11 +180,69 @@ static struct err *run_copy(struct solving *s, const Pb__FileAction *a, struct s
 	return e;
 }
 
+/* Something new may need no mount. */
+static struct err *run_direct(struct solving *s, const Pb__FileAction *a, struct state *st,
+			      bool *ret_done)
+{
+	const Pb__ChownOpt *c = file_action_owner(a);
+	Pb__FileActionMkFile file;
+	Pb__FileActionMkDir dir;
+	Pb__FileActionSymlink link;
+	struct file_owner owner;
+	CLEANUP_FD int fd = -1;
+	struct str path, rest;
+	const char *given;
+	int64_t i;
+	bool ok;
+
+	*ret_done = false;
+	if (st->mount || a->action_case == PB__FILE_ACTION__ACTION_COPY ||
+	    a->action_case == PB__FILE_ACTION__ACTION_RM)
+		return NULL;
+	if (c && ((file_owner_input(c->user, &i) && i == a->input) ||
+		  (file_owner_input(c->group, &i) && i == a->input)))
+		return NULL; /* the tree is read, too */
+	given = a->action_case == PB__FILE_ACTION__ACTION_MKDIR    ? a->mkdir->path
+		: a->action_case == PB__FILE_ACTION__ACTION_MKFILE ? a->mkfile->path
+								   : a->symlink->newpath;
+	path = path_join(&s->arena, STR("/"), str_from(given));
+	TRY(file_direct(st->view, path, &fd, &rest, &ok));
+	/* Missing parents, or a path that is there: the usual way has the right answers. */
+	if (!ok || (!rest.len && a->action_case != PB__FILE_ACTION__ACTION_MKDIR) ||
+	    (str_find(rest, '/') >= 0 &&
+	     (a->action_case != PB__FILE_ACTION__ACTION_MKDIR || !a->mkdir->makeparents)))
+		return NULL;
+	*ret_done = true;
+	if (!rest.len)
+		return NULL;
+	TRY(find_owner(s, a, -1, &owner));
+	switch (a->action_case) {
+	case PB__FILE_ACTION__ACTION_MKDIR:
+		dir = *a->mkdir;
+		dir.path = str_cstr(&s->arena, rest);
+		return file_mkdir(fd, &dir, &owner);
+	case PB__FILE_ACTION__ACTION_MKFILE:
+		file = *a->mkfile;
+		file.path = str_cstr(&s->arena, rest);
+		return file_mkfile(fd, &file, &owner);
+	default:
+		link = *a->symlink;
+		link.newpath = str_cstr(&s->arena, rest);
+		return file_symlink(fd, &link, &owner);
+	}
+}
+
 static struct err *run_action(struct solving *s, const Pb__FileAction *a, struct state *st)
 {
-	int root = localmount_dirfd(st->mount);
 	struct file_owner owner;
+	bool done;
+	int root;
 
+	TRY(run_direct(s, a, st, &done));
+	if (done)
+		return NULL;
+	TRY(open_view(s, st));
+	root = localmount_dirfd(st->mount);
 	TRY(find_owner(s, a, root, &owner));
 	switch (a->action_case) {
 	case PB__FILE_ACTION__ACTION_MKDIR:

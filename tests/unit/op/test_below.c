@@ -12,6 +12,7 @@
 #include "sys/rmtree.h"
 
 #include <fcntl.h>
+#include <sys/xattr.h>
 
 #define assert_ok(expr)                                                                            \
 	do {                                                                                       \
@@ -215,11 +216,64 @@ static void into_empty(void **state)
 	has(f, "sub/f", "1\n");
 }
 
+/* What is made without a mount is seen with one. */
+static void direct(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		const char *path, *rest;
+		bool ok;
+	} cases[] = {
+		{ "/new", "new", true },      { "/app", "", true },
+		{ "/app/a/b", "a/b", true },  { "/full/old", NULL, false },
+		{ "/full/new", "new", true }, { "/gone", "gone", true }, /* was removed */
+		{ "/gone/x", NULL, false },   /* a file by now */ { "/link/x", NULL, false },
+		{ "/marked", NULL, false },   { "/work/x/y", "y", true },
+		{ "/hid/old", "old", true },
+	};
+	struct stat before, after;
+
+	shell(f, "ln -s app d1/link && touch -d @1000 d1/full u && chown 3:4 d1/full && "
+		 "mkdir -p d1/hid d2/hid && echo 1 > d1/hid/old && "
+		 "mknod u/marked c 0 0");
+	assert_int_equal(setxattr(at(f, "d2/hid"), "trusted.overlay.opaque", "y", 1, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		CLEANUP_FD int fd = -1;
+		struct str rest;
+		bool ok;
+
+		assert_ok(file_direct(&f->dst_view, str_from(cases[i].path), &fd, &rest, &ok));
+		if (ok != cases[i].ok)
+			print_error("%s\n", cases[i].path);
+		assert_int_equal(ok, cases[i].ok);
+		if (!ok)
+			continue;
+		assert_true(str_eq_cstr(rest, cases[i].rest));
+		assert_int_equal(fd >= 0, rest.len != 0);
+		if (rest.len && str_find(rest, '/') < 0)
+			assert_ok(file_write(fd, cases[i].rest, STR("made"), 0644));
+	}
+	assert_int_equal(stat(at(f, "d1/full"), &before), 0);
+	assert_int_equal(stat(at(f, "u/full"), &after), 0);
+	assert_int_equal(after.st_uid, 3);
+	assert_int_equal(before.st_mode, after.st_mode);
+	if (!open_views(f))
+		skip();
+	has(f, "new", "made");
+	has(f, "gone", "made");
+	has(f, "full/new", "made");
+	has(f, "full/old", "old\n");
+	has(f, "work/x/y", "made");
+	has(f, "hid/old", "made");
+	has(f, "app/a", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(sources, setup, teardown),
 		cmocka_unit_test_setup_teardown(into_empty, setup, teardown),
+		cmocka_unit_test_setup_teardown(direct, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("below", tests, NULL, NULL);
