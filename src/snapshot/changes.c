@@ -17,6 +17,7 @@ struct frame {
 	struct change_dir d;
 	int base;     /* the same directory below, -1: there is none */
 	bool compare; /* names of both are walked; else only the upper one's */
+	bool changed; /* it, or something in it */
 	struct walk_names upper, lower;
 	size_t at_upper, at_lower;
 };
@@ -141,7 +142,7 @@ static struct err *push(struct changes *c, int upper, int base, bool compare, bo
 	f->d.up = up ? &up->d : NULL;
 	f->d.path = str_make(mem_strndup(buf_cstr(&c->path), c->path.len), c->path.len);
 	f->d.fd = upper;
-	f->d.told = told;
+	f->d.told = f->changed = told;
 	f->base = base;
 	f->compare = compare && base >= 0;
 	vec_push(&c->stack, f);
@@ -174,6 +175,7 @@ static struct err *tell(struct changes *c, struct frame *f, enum change_kind kin
 		.base = base,
 	};
 
+	f->changed = f->changed || kind != CHANGE_SAME;
 	return c->fn ? c->fn(c->arg, &ch) : NULL;
 }
 
@@ -310,6 +312,17 @@ static struct err *step_both(struct changes *c, struct frame *f)
 	return in_base ? tell(c, f, CHANGE_DELETE, low, NULL, &base_st) : NULL;
 }
 
+static void leave(struct changes *c)
+{
+	struct frame *f = vec_pop(&c->stack), *up = top(c);
+
+	if (up)
+		up->changed = up->changed || f->changed;
+	if (c->seen && !f->changed)
+		c->seen->same++;
+	frame_free(f);
+}
+
 static struct err *walk(struct changes *c)
 {
 	unsigned n = 0;
@@ -324,8 +337,7 @@ static struct err *walk(struct changes *c)
 		} else if (!f->compare && f->at_upper < f->upper.n) {
 			TRY(step_upper(c, f));
 		} else {
-			frame_free(f);
-			c->stack.len--;
+			leave(c);
 		}
 		if (c->path.overflow)
 			return err_errno(ENAMETOOLONG, "walk %s", buf_cstr(&c->path));

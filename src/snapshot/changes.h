@@ -40,7 +40,7 @@ typedef struct err *(*change_fn)(void *arg, const struct change *c);
 /* What makes an upper directory mean something else on another base. */
 struct changes_seen {
 	size_t opaque; /* opaque directories, whether the base has one there or not */
-	size_t same;   /* files that do not differ from the base's */
+	size_t same;   /* files that do not differ from the base's, directories without a change */
 };
 
 /* Of an overlay's bare upper directory, on a view of what is below it (-1: nothing). Opaque

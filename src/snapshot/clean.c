@@ -10,8 +10,9 @@
 
 /* Overlayfs writes an upper directory for the base that it has: a directory made anew is opaque (a
  * mere optimisation where the base has none of that name), a file opened for writing and left alone
- * is there in full. On another base such a layer would hide or revert what its changes do not
- * touch. A clean layer is what an archive of its changes would unpack to. */
+ * is there in full, and a directory in which something was made and removed again is there too. On
+ * another base such a layer would hide, revert or bring what its changes do not touch. A clean
+ * layer is what an archive of its changes would unpack to. */
 
 /* More layers than can be mounted are joined for the while. */
 #define VIEW_MAX 450

@@ -85,6 +85,20 @@ int localmount_dirfd(const struct localmount *l)
 	return l->fd;
 }
 
+/* What the kernel leaves in the workdir of a volatile mount, without a look at it. */
+static void remove_work(const char *work)
+{
+	static const char *const left[] = { "/work/incompat/volatile", "/work/incompat", "/work",
+					    "" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(left); i++) {
+		CLEANUP_FREE char *p = mem_printf("%s%s", work, left[i]);
+
+		if (rmdir(p) < 0 && i == ARRAY_SIZE(left) - 1)
+			err_free(rmtree(AT_FDCWD, work));
+	}
+}
+
 void localmount_close(struct localmount *l)
 {
 	if (!l)
@@ -99,7 +113,7 @@ void localmount_close(struct localmount *l)
 		(void)rmdir(l->path);
 	}
 	if (l->work)
-		err_free(rmtree(AT_FDCWD, l->work));
+		remove_work(l->work);
 	free(l->work);
 	free(l->path);
 	free(l->tmp);

@@ -13,9 +13,7 @@
  * - layers that are not clean (clean.c), once in their life;
  * - a layer that is there twice: overlayfs takes a directory only once, so further ones are linked
  *   copies;
- * - stacks that are too deep (join.c).
- * One thing is taken from the layers as they are where an archive would not have it: owner and mode
- * of a directory that was copied up without any change in or below it. */
+ * - stacks that are too deep (join.c). */
 
 struct part {
 	struct layer *layer;

@@ -89,6 +89,10 @@ static void unchanged_copies_do_not_count(void **state)
 	make(t, "base", "", "echo 1 > f; echo 1 > g; touch -d @1000 f g");
 	make(t, "touched", "base", ": >> f; touch -d @1000 f; echo 22 > g");
 	make(t, "other", "base", "echo o > f; echo o > g");
+	make(t, "dirs", "base", "mkdir -p e/e d");
+	make(t, "left", "dirs", "touch e/e/x d/x; rm e/e/x; chmod 700 d; rm d/x");
+	between(t, "l", "dirs", "left");
+	shows(t, "l", "ls -lA; test \"$(ls)\" = d");
 	between(t, "diff", "base", "touched");
 	merge(t, "m", "other", "diff", NULL);
 	shows(t, "m", "test $(cat f) = o; test $(cat g) = 22");
