@@ -343,7 +343,6 @@ void netpool_close(struct netpool *p)
 {
 	if (!p)
 		return;
-	ctx_cancel(p->ctx, NULL);
 	lock_take(&p->lock);
 	p->closing = true;
 	list_each_safe (&p->unused, l) {
@@ -352,6 +351,8 @@ void netpool_close(struct netpool *p)
 	}
 	cond_signal(&p->work);
 	lock_drop(&p->lock);
+	/* Of a namespace that is being made. */
+	ctx_cancel(p->ctx, NULL);
 	(void)pthread_join(p->thread, NULL);
 	pool_free(p);
 }
