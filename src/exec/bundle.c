@@ -87,7 +87,19 @@ static struct err *attach_part(struct bundle *b, struct str source, struct str s
 	return NULL;
 }
 
-static struct err *add_mount(struct bundle *b, const struct exec_mount *x, size_t i)
+static struct err *attach_shared(struct bundle *b, struct ctx *ctx, const struct mounts *m,
+				 struct str *ret)
+{
+	struct shared_mount *sm;
+
+	TRY(shared_mount_get(b->e->shared, ctx, m, &sm));
+	b->shared[b->n_shared++] = sm;
+	*ret = str_from(shared_mount_path(sm));
+	return NULL;
+}
+
+static struct err *add_mount(struct bundle *b, struct ctx *ctx, const struct exec_mount *x,
+			     size_t i)
 {
 	struct spec_mount *m = &b->mounts[b->n_mounts];
 	bool whole = !x->selector.len || str_eq(x->selector, STR("/"));
@@ -115,7 +127,9 @@ static struct err *add_mount(struct bundle *b, const struct exec_mount *x, size_
 		b->n_mounts++;
 		return NULL;
 	}
-	if (x->mounts->kind == MOUNT_OVERLAY) {
+	if (x->mounts->kind == MOUNT_OVERLAY && x->mounts->upper.len) {
+		TRY(attach_shared(b, ctx, x->mounts, &source));
+	} else if (x->mounts->kind == MOUNT_OVERLAY) {
 		TRY(attach(b, x->mounts, arena_printf(&b->arena, "m%zu", i), &place));
 		source = str_from(place);
 	}
@@ -152,7 +166,7 @@ static struct err *add_hosts(struct bundle *b)
 	return NULL;
 }
 
-static struct err *add_mounts(struct bundle *b)
+static struct err *add_mounts(struct bundle *b, struct ctx *ctx)
 {
 	struct resolvconf_opts dns = b->e->dns;
 	const char *p;
@@ -162,7 +176,7 @@ static struct err *add_mounts(struct bundle *b)
 	add_file(b, "/etc/resolv.conf", p, true);
 	TRY(add_hosts(b));
 	for (size_t i = 0; i < b->spec->n_mounts; i++)
-		TRY(add_mount(b, &b->spec->mounts[i], i));
+		TRY(add_mount(b, ctx, &b->spec->mounts[i], i));
 	if (b->e->otel_socket && file_exists(AT_FDCWD, b->e->otel_socket)) {
 		add_file(b, "/dev/otel-grpc.sock", b->e->otel_socket, false);
 		b->traced = true;
@@ -273,7 +287,7 @@ static struct err *fill(struct bundle *b, struct ctx *ctx)
 	TRY(users_lookup(b->rootfd, b->spec->process.user, &b->arena, &b->user));
 	note_stubs(b);
 	TRY(make_cwd(b));
-	TRY(add_mounts(b));
+	TRY(add_mounts(b, ctx));
 	TRY(net_get(b->e->net, ctx, b->spec->net, b->spec->hostname, &b->net));
 	return write_config(b);
 }
@@ -289,6 +303,7 @@ struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_s
 	b->dir = arena_printf(&b->arena, "%s/%s", e->bundles, b->id);
 	b->cgroup = cgroup_of(b);
 	b->mounted = ARENA_NEW_N(&b->arena, const char *, spec->n_mounts * 2 + 1);
+	b->shared = ARENA_NEW_N(&b->arena, struct shared_mount *, spec->n_mounts + 1);
 	b->mounts = ARENA_NEW_N(&b->arena, struct spec_mount, spec->n_mounts + EXTRA_MOUNTS);
 	err = fill(b, ctx);
 	if (err)
@@ -305,6 +320,8 @@ void bundle_release(struct bundle *b)
 	}
 	while (b->n_mounted)
 		err_free(mount_umount(b->mounted[--b->n_mounted], true));
+	while (b->n_shared)
+		shared_mount_put(b->e->shared, b->shared[--b->n_shared]);
 	net_put(b->e->net, &b->net);
 	janitor_put(&b->e->janitor, b->id, bundle_own_cgroup(b), b->ended);
 	arena_fini(&b->arena);

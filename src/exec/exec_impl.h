@@ -9,6 +9,7 @@
 #include "exec/resolvconf.h"
 #include "exec/runc.h"
 #include "exec/runtime.h"
+#include "exec/shared.h"
 #include "exec/spec.h"
 #include "exec/stubs.h"
 
@@ -36,6 +37,7 @@ struct executor {
 	struct runc runc;
 	struct resolvconf_opts dns;
 	struct net *net;
+	struct shared_mounts *shared;
 	struct janitor janitor;
 	const char *otel_socket;
 	int lock_fd; /* of root: one executor a directory */
@@ -53,6 +55,8 @@ struct bundle {
 	int rootfd;
 	const char **mounted; /* places in dir, in the order they were mounted */
 	size_t n_mounted;
+	struct shared_mount **shared;
+	size_t n_shared;
 	struct spec_mount *mounts;
 	size_t n_mounts;
 	struct stubs stubs;

@@ -134,11 +134,13 @@ static struct err *open_all(struct executor *e, const struct executor_config *c,
 	TRY(runc_probe(&e->runc, ctx));
 	TRY(file_mkdirs(AT_FDCWD, e->root, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->bundles, 0711));
+	TRY(file_mkdirs(AT_FDCWD, exec_shared_dir(&e->arena, e->root), 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->runc.state, 0700));
 	TRY(resolvconf_reset(e->root));
 	TRY(take_lock(e, ctx));
 	TRY(leftovers_remove(e->root));
 	TRY(open_net(e, c, ctx));
+	e->shared = shared_mounts_new(exec_shared_dir(&e->arena, e->root));
 	if (c->reaper)
 		TRY(reaper_start(&e->reaper, e->root, e->lock_fd));
 	return janitor_start(&e->janitor, &e->runc, e->bundles);
@@ -148,6 +150,7 @@ static void close_rest(struct executor *e)
 {
 	reaper_stop(&e->reaper);
 	net_close(e->net);
+	shared_mounts_free(e->shared);
 	if (e->lock_fd >= 0)
 		(void)close(e->lock_fd);
 	arena_fini(&e->arena);

@@ -21,6 +21,11 @@ const char *exec_bundles_dir(struct arena *a, const char *root)
 	return arena_printf(a, "%s/bundles", root);
 }
 
+const char *exec_shared_dir(struct arena *a, const char *root)
+{
+	return arena_printf(a, "%s/shared", root);
+}
+
 const char *exec_state_dir(struct arena *a, const char *root)
 {
 	return arena_printf(a, "%s/state", root);
@@ -108,6 +113,15 @@ static const char *cgroup_of(const char *bundles, const char *id, struct arena *
 	return path[0] == '/' ? path : "";
 }
 
+static struct err *empty_shared(const char *dir)
+{
+	CLEANUP_FD int fd = -1;
+
+	TRY(mount_umount_below(dir));
+	TRY(fd_open_dir(AT_FDCWD, dir, &fd));
+	return rmtree_content(fd);
+}
+
 struct err *leftovers_remove(const char *root)
 {
 	CLEANUP(walk_names_fini) struct walk_names names = { 0 };
@@ -130,5 +144,6 @@ struct err *leftovers_remove(const char *root)
 	err = mount_umount_below(bundles);
 	for (size_t i = 0; i < names.n; i++)
 		err = err_first(err, rmtree(fd, names.items[i].name));
+	err = err_first(err, empty_shared(exec_shared_dir(&dirs, root)));
 	return err_wrap(err, "remove what is left of old containers");
 }

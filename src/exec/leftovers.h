@@ -8,6 +8,7 @@
 
 /* The parts of an executor's directory. */
 const char *exec_bundles_dir(struct arena *a, const char *root);
+const char *exec_shared_dir(struct arena *a, const char *root);
 const char *exec_state_dir(struct arena *a, const char *root);
 
 /* Kills and removes. The caller has the executor's lock. */

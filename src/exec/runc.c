@@ -182,8 +182,8 @@ static struct err *start(struct run *r, const struct runc *rt)
 	s.stdin_fd = r->io.child[0];
 	s.stdout_fd = r->io.child[1];
 	s.stderr_fd = r->io.child[2];
-	/* Signals for our terminal's group are not the steps'. Not a session: a new one is a group of
-	 * its own to the scheduler, which makes short runs slower. */
+	/* Signals for our terminal's group are not the steps'. Not a session: a new one is a group
+	 * of its own to the scheduler, which makes short runs slower. */
 	s.new_group = true;
 	/* This thread waits for it. */
 	s.death_signal = SIGKILL;

@@ -169,6 +169,60 @@ static void overlay_and_tmpfs(void **state)
 	assert_string_equal(OUT(ro), "extra\ninner\nro\n");
 }
 
+struct half {
+	const char *mine, *other;
+	struct mounts *over;
+};
+
+/* Makes a file and waits for the other step's. */
+static struct err *run_half(struct ctx *ctx, void *arg)
+{
+	struct half *h = arg;
+	struct exec_mount m[] = { { .dest = STR("/c"), .mounts = h->over },
+				  { .dest = STR("/c2"), .mounts = h->over, .readonly = true } };
+	struct step s;
+	struct err *e;
+
+	step_init(&s, "");
+	s.args[2] = str_from(arena_printf(&s.a,
+					  "ls /c/old; touch /c/%s; while ! ls /c2 | grep -q ^%s$; "
+					  "do sleep 0.01; done",
+					  h->mine, h->other));
+	use(&s, m, 2);
+	e = run_step_in(&s, ctx);
+	step_fini(&s);
+	return e;
+}
+
+static void one_upper_for_several(void **state)
+{
+	NEED_RUNC();
+	SCOPED_ARENA(a);
+	struct mounts over;
+	struct str low;
+	struct half h[2] = { { "one", "two", &over }, { "two", "one", &over } };
+	CLEANUP(ctx_unrefp) struct ctx *ctx = ctx_new_timeout(here.ctx, 20 * NSEC_PER_SEC);
+	struct task_group g;
+
+	run_tool(arena_printf(&a,
+			      "cd %s; rm -rf slow sup swork; mkdir slow sup swork; touch slow/old",
+			      here.dir));
+	low = str_from(at(&a, "slow"));
+	over = (struct mounts) { .kind = MOUNT_OVERLAY,
+				 .lowers = &low,
+				 .n_lowers = 1,
+				 .upper = str_from(at(&a, "sup")),
+				 .work = str_from(at(&a, "swork")) };
+	task_group_init(&g, ctx, 0);
+	for (int i = 0; i < 2; i++)
+		task_group_go(&g, "half", run_half, &h[i]);
+	assert_ok(task_group_wait(&g));
+	run_tool(arena_printf(&a,
+			      "cd %s; test \"$(echo $(ls sup))\" = 'one two'; test -z \"$(ls "
+			      "exec/shared)\"; ! grep sup /proc/self/mountinfo",
+			      here.dir));
+}
+
 static void the_later_wins(void **state)
 {
 	NEED_RUNC();
@@ -288,10 +342,15 @@ static void trace_socket(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(overlay_root),   cmocka_unit_test(binds),
-		cmocka_unit_test(selectors),      cmocka_unit_test(overlay_and_tmpfs),
-		cmocka_unit_test(the_later_wins), cmocka_unit_test(stubs_with_content_stay),
-		cmocka_unit_test(hostile_root),   cmocka_unit_test(names_in_resolv_conf),
+		cmocka_unit_test(overlay_root),
+		cmocka_unit_test(binds),
+		cmocka_unit_test(selectors),
+		cmocka_unit_test(overlay_and_tmpfs),
+		cmocka_unit_test(one_upper_for_several),
+		cmocka_unit_test(the_later_wins),
+		cmocka_unit_test(stubs_with_content_stay),
+		cmocka_unit_test(hostile_root),
+		cmocka_unit_test(names_in_resolv_conf),
 		cmocka_unit_test(trace_socket),
 	};
 
