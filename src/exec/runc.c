@@ -241,6 +241,8 @@ struct err *runc_run(const struct runc *rt, struct ctx *ctx, const struct runc_j
 	/* It may have come and gone before we looked. */
 	if (r.started_fd >= 0)
 		look_for_start(&r);
+	/* Whoever signals looks at the process, which changes in the waiting. */
+	control_detach(j->io->control);
 	return proc_wait(&r.p, ctx, ret);
 }
 

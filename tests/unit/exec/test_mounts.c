@@ -204,8 +204,11 @@ static void one_upper_for_several(void **state)
 	CLEANUP(ctx_unrefp) struct ctx *ctx = ctx_new_timeout(here.ctx, 20 * NSEC_PER_SEC);
 	struct task_group g;
 
+	/* Both steps have the same root: a mount point that the first to end removes would take the
+	 * other's mount with it. */
 	run_tool(arena_printf(&a,
-			      "cd %s; rm -rf slow sup swork; mkdir slow sup swork; touch slow/old",
+			      "cd %s; rm -rf slow sup swork; mkdir slow sup swork root/c root/c2; "
+			      "touch slow/old",
 			      here.dir));
 	low = str_from(at(&a, "slow"));
 	over = (struct mounts) { .kind = MOUNT_OVERLAY,
@@ -219,7 +222,8 @@ static void one_upper_for_several(void **state)
 	assert_ok(task_group_wait(&g));
 	run_tool(arena_printf(&a,
 			      "cd %s; test \"$(echo $(ls sup))\" = 'one two'; test -z \"$(ls "
-			      "exec/shared)\"; ! grep sup /proc/self/mountinfo",
+			      "exec/shared)\"; rmdir root/c root/c2; "
+			      "! grep sup /proc/self/mountinfo",
 			      here.dir));
 }
 

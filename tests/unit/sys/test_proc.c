@@ -137,17 +137,29 @@ static void signals(void **state)
 	proc_signal(&p, SIGKILL);
 }
 
+/* Bits of signals 32 and 33, which the C library keeps to itself: whoever started us may have left
+ * them ignored, and no program can tell. */
+#define INTERNAL_SIGNALS 0x180000000ULL
+
+static unsigned long long signal_mask(const char *status, const char *name)
+{
+	const char *p = strstr(status, name);
+
+	assert_non_null(p);
+	return strtoull(p + strlen(name), NULL, 16) & ~INTERNAL_SIGNALS;
+}
+
 static void signal_state_of_the_child(void **state)
 {
-	struct proc_spec s = SH("grep -E 'Sig(Blk|Ign)' /proc/self/status");
-	SCOPED_BUF(out, 500);
+	struct proc_spec s = SH("cat /proc/self/status");
+	SCOPED_BUF(out, 8192);
 	struct proc_status st;
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	assert_ok(proc_run(&s, ctx, STR(""), &out, NULL, &st));
 	(void)signal(SIGPIPE, SIG_DFL);
-	assert_string_equal(buf_cstr(&out),
-			    "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+	assert_int_equal(signal_mask(buf_cstr(&out), "SigBlk:"), 0);
+	assert_int_equal(signal_mask(buf_cstr(&out), "SigIgn:"), 0);
 }
 
 static int helper(int argc, char **argv)
