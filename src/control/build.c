@@ -51,7 +51,6 @@ struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_are
 	b->session_id = str_from(req->session);
 	b->sessions = session_group_new(*req->session ? req->session : NULL);
 	lock_init(&b->lock, LOCK_BRIDGE);
-	cond_init(&b->returned);
 	fill_worker(b);
 	e = grant_entitlements(b);
 	if (!e)
@@ -64,21 +63,68 @@ struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_are
 	return NULL;
 }
 
-static void put_ref(void *r)
+/* ---- what failed steps leave ---- */
+
+/* One entry an id: the same step may be reported several times. */
+static const char *register_result(struct build *b, struct result *r, const struct result_ops *ops)
 {
-	bridge_ref_put(r);
+	const char *id = r ? ops->id(r) : NULL;
+
+	if (!id)
+		return "";
+	LOCKED(&b->lock);
+	if (!map_has(&b->failed_results, str_from(id)))
+		(void)map_put(&b->failed_results, str_from(id), ops->ref(r));
+	return id;
+}
+
+void build_note_failure(struct build *b, struct op_failure *f, struct err *e)
+{
+	SCOPED_ARENA(a);
+	const char **inputs = ARENA_NEW_N(&a, const char *, f->n_inputs + 1);
+	const char **mounts = ARENA_NEW_N(&a, const char *, f->n_mounts + 1);
+	struct result_ops ops;
+
+	op_result_ops_init(&ops, b->control->worker);
+	for (size_t i = 0; i < f->n_inputs; i++)
+		inputs[i] = register_result(b, f->inputs[i], &ops);
+	for (size_t i = 0; i < f->n_mounts; i++)
+		mounts[i] = register_result(b, f->mounts[i], &ops);
+	op_failure_detail(f, e, inputs, mounts);
+}
+
+bool build_failed_result(struct build *b, const char *id, struct cache_ref **ret)
+{
+	struct result *r;
+	struct cache_ref *ref;
+
+	LOCKED(&b->lock);
+	r = map_get(&b->failed_results, str_from(id));
+	if (!r)
+		return false;
+	ref = op_result_ref(r);
+	*ret = ref ? cache_ref_clone(ref) : NULL;
+	return true;
+}
+
+static void free_failed_results(struct build *b)
+{
+	struct result_ops ops;
+
+	op_result_ops_init(&ops, b->control->worker);
+	for (struct map_entry *e = map_next(&b->failed_results, NULL); e;
+	     e = map_next(&b->failed_results, e))
+		ops.unref(e->value);
+	map_fini(&b->failed_results, NULL);
 }
 
 void build_free(struct build *b)
 {
-	map_fini(&b->refs, put_ref);
-	frontend_result_fini(&b->result);
-	err_free(b->result_err);
+	free_failed_results(b);
 	job_discard(b->job);
 	session_group_unref(b->sessions);
 	ctx_cancel(b->ctx, NULL);
 	ctx_unref(b->ctx);
-	cond_fini(&b->returned);
 	lock_fini(&b->lock);
 	arena_fini(&b->arena);
 	free(b);

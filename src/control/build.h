@@ -17,19 +17,20 @@ struct build {
 	struct bridge_worker worker_info;
 
 	struct lock lock;
-	struct cond returned;
-	struct map refs; /* id -> struct bridge_ref *, held */
-	size_t calls;    /* bridge RPCs under way */
-	/* What Return brought. */
-	bool has_result;
-	struct frontend_result result;
-	struct err *result_err;
+	/* What failed steps left, by the id that errors name it with: id -> struct result *, held
+	 * to the end of the build. */
+	struct map failed_results;
 };
 
 struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_arena,
 		      const Moby__Buildkit__V1__SolveRequest *req, struct build **ret) ERR_RESULT;
-/* Lets go of every ref, then of the job. */
+/* Lets go of the job; all refs must have gone. */
 void build_free(struct build *b);
+/* The tree behind an id of errdefs.Solve: a new reference, or NULL for the empty tree. False when
+ * there is none. */
+bool build_failed_result(struct build *b, const char *id, struct cache_ref **ret);
+/* Registers what the failed operation left, and adds the ids to the error. */
+void build_note_failure(struct build *b, struct op_failure *f, struct err *e);
 
 /* ---- lazy results (lazyref.c) ---- */
 /* graph is taken; def is copied. */

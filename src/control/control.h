@@ -38,7 +38,7 @@ struct control {
 	/* ---- own state ---- */
 	struct lock lock;
 	struct cond builds_changed;
-	struct map builds; /* ref -> struct build *, those that clients may drive */
+	struct map builds; /* ref -> struct gateway *, those that clients may drive */
 	size_t running;    /* Solve calls */
 	bool sweeping;     /* a prune that needs that there are none */
 	int64_t last_gc_ns;
@@ -79,10 +79,15 @@ CONTROL_HANDLER(llbbridge_read_file);
 CONTROL_HANDLER(llbbridge_read_dir);
 CONTROL_HANDLER(llbbridge_stat_file);
 CONTROL_HANDLER(llbbridge_evaluate);
-CONTROL_HANDLER(llbbridge_return);
+CONTROL_HANDLER(llbbridge_do_return);
 CONTROL_HANDLER(llbbridge_inputs);
 CONTROL_HANDLER(llbbridge_warn);
-CONTROL_HANDLER(llbbridge_containers);
+CONTROL_HANDLER(llbbridge_new_container);
+CONTROL_HANDLER(llbbridge_release_container);
+CONTROL_HANDLER(llbbridge_exec_process);
+CONTROL_HANDLER(llbbridge_read_file_container);
+CONTROL_HANDLER(llbbridge_read_dir_container);
+CONTROL_HANDLER(llbbridge_stat_file_container);
 CONTROL_HANDLER(content_info_rpc);
 CONTROL_HANDLER(content_read_rpc);
 CONTROL_HANDLER(content_list_rpc);

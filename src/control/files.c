@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "sys/fd.h"
 #include "sys/inroot.h"
 #include "sys/walk.h"
 
@@ -67,24 +68,48 @@ static struct err *read_range(int fd, struct str path, int64_t offset, int64_t l
 	return NULL;
 }
 
-struct err *files_read(struct control *c, struct ctx *ctx, struct cache_ref *ref, struct str path,
-		       int64_t offset, int64_t length, struct buf *out)
+/* A file that is found to be a regular one before anything of it is opened: a device's driver or a
+ * pipe without a writer must not see us. */
+static struct err *open_regular(int root, struct str path, int *ret)
 {
-	CLEANUP(view_close) struct view v = { 0 };
-	CLEANUP_FD int fd = -1;
-	struct err *e;
+	CLEANUP_FD int at = -1;
+	struct stat st;
+	struct err *e = inroot_open(root, path, O_PATH, 0, &at);
 
-	if (offset < 0 || length < 0)
-		return err_new(ERR_INVALID_ARGUMENT, "invalid range for %.*s", STR_ARG(path));
-	TRY(view_open(c, ctx, ref, "open", path, &v));
-	e = inroot_open(v.fd, path, O_RDONLY | O_NONBLOCK, 0, &fd);
 	if (e) {
 		int n = err_get_errno(e);
 
 		err_free(e);
 		return err_errno(n ? n : ENOENT, "open %.*s", STR_ARG(path));
 	}
+	if (fstat(at, &st) < 0)
+		return err_errno(errno, "stat %.*s", STR_ARG(path));
+	if (S_ISDIR(st.st_mode))
+		return err_errno(EISDIR, "read %.*s", STR_ARG(path));
+	if (!S_ISREG(st.st_mode))
+		return err_new(ERR_UNKNOWN, "open %.*s: not a regular file", STR_ARG(path));
+	TRYW(fd_reopen(at, O_RDONLY, ret), "open %.*s", STR_ARG(path));
+	return NULL;
+}
+
+struct err *files_read_at(int root, struct str path, int64_t offset, int64_t length,
+			  struct buf *out)
+{
+	CLEANUP_FD int fd = -1;
+
+	if (offset < 0 || length < 0)
+		return err_new(ERR_INVALID_ARGUMENT, "invalid range for %.*s", STR_ARG(path));
+	TRY(open_regular(root, path, &fd));
 	return read_range(fd, path, offset, length, out);
+}
+
+struct err *files_read(struct control *c, struct ctx *ctx, struct cache_ref *ref, struct str path,
+		       int64_t offset, int64_t length, struct buf *out)
+{
+	CLEANUP(view_close) struct view v = { 0 };
+
+	TRY(view_open(c, ctx, ref, "open", path, &v));
+	return files_read_at(v.fd, path, offset, length, out);
 }
 
 /* Go's file mode bits. */
@@ -150,40 +175,46 @@ static struct err *to_pb(int dirfd, const char *name, const struct stat *st, str
 	return NULL;
 }
 
-struct err *files_stat(struct control *c, struct ctx *ctx, struct cache_ref *ref, struct str path,
-		       struct arena *a, Fsutil__Types__Stat **ret)
+struct err *files_stat_at(int root, struct str path, bool follow, struct arena *a,
+			  Fsutil__Types__Stat **ret)
 {
-	CLEANUP(view_close) struct view v = { 0 };
 	CLEANUP_FD int dir = -1;
 	struct str clean = path_clean(a, path);
 	const char *base;
 	struct stat st;
 
-	TRY(view_open(c, ctx, ref, "lstat", path, &v));
 	if (str_eq_cstr(clean, "/") || str_eq_cstr(clean, ".")) {
-		if (fstat(v.fd, &st) < 0)
+		if (fstat(root, &st) < 0)
 			return err_errno(errno, "lstat %.*s", STR_ARG(path));
-		return to_pb(v.fd, str_cstr(a, clean), &st, a, ret);
+		return to_pb(root, str_cstr(a, clean), &st, a, ret);
 	}
-	TRYW(inroot_parent(v.fd, path, a, &dir, &base), "lstat %.*s", STR_ARG(path));
+	TRYW(inroot_parent(root, path, a, &dir, &base), "lstat %.*s", STR_ARG(path));
 	if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_errno(errno, "lstat %.*s", STR_ARG(path));
+	if (follow && S_ISLNK(st.st_mode))
+		TRYW(inroot_stat(root, path, true, &st), "stat %.*s", STR_ARG(path));
 	return to_pb(dir, base, &st, a, ret);
 }
 
-struct err *files_list(struct control *c, struct ctx *ctx, struct cache_ref *ref, struct str path,
-		       struct str include, struct arena *a, Fsutil__Types__Stat ***ret,
-		       size_t *ret_n)
+struct err *files_stat(struct control *c, struct ctx *ctx, struct cache_ref *ref, struct str path,
+		       struct arena *a, Fsutil__Types__Stat **ret)
 {
 	CLEANUP(view_close) struct view v = { 0 };
+
+	TRY(view_open(c, ctx, ref, "lstat", path, &v));
+	return files_stat_at(v.fd, path, false, a, ret);
+}
+
+struct err *files_list_at(int root, struct str path, struct str include, struct arena *a,
+			  Fsutil__Types__Stat ***ret, size_t *ret_n)
+{
 	CLEANUP_FD int dir = -1;
 	struct walk_names names;
 	Fsutil__Types__Stat **out;
 	struct err *e;
 	size_t n = 0;
 
-	TRY(view_open(c, ctx, ref, "open", path, &v));
-	e = inroot_open(v.fd, path, O_RDONLY | O_DIRECTORY, 0, &dir);
+	e = inroot_open(root, path, O_RDONLY | O_DIRECTORY, 0, &dir);
 	if (e) {
 		int errnum = err_get_errno(e);
 
@@ -210,4 +241,14 @@ struct err *files_list(struct control *c, struct ctx *ctx, struct cache_ref *ref
 	*ret = out;
 	*ret_n = n;
 	return NULL;
+}
+
+struct err *files_list(struct control *c, struct ctx *ctx, struct cache_ref *ref, struct str path,
+		       struct str include, struct arena *a, Fsutil__Types__Stat ***ret,
+		       size_t *ret_n)
+{
+	CLEANUP(view_close) struct view v = { 0 };
+
+	TRY(view_open(c, ctx, ref, "open", path, &v));
+	return files_list_at(v.fd, path, include, a, ret, ret_n);
 }

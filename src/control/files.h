@@ -16,4 +16,12 @@ struct err *files_list(struct control *c, struct ctx *ctx, struct cache_ref *ref
 		       struct str include, struct arena *a, Fsutil__Types__Stat ***ret,
 		       size_t *ret_n) ERR_RESULT;
 
+/* The same in a directory that is mounted already. follow: a last symlink is followed, too. */
+struct err *files_read_at(int root, struct str path, int64_t offset, int64_t length,
+			  struct buf *out) ERR_RESULT;
+struct err *files_stat_at(int root, struct str path, bool follow, struct arena *a,
+			  Fsutil__Types__Stat **ret) ERR_RESULT;
+struct err *files_list_at(int root, struct str path, struct str include, struct arena *a,
+			  Fsutil__Types__Stat ***ret, size_t *ret_n) ERR_RESULT;
+
 #endif

@@ -38,11 +38,14 @@ static struct err *evaluate(struct bridge_ref *r, struct ctx *ctx)
 		return NULL;
 	/* Two callers at once share the work in the solver. */
 	e = solver_build(job_builder(l->build->job), ctx, &req, &got, &failure);
-	failure_unref(failure);
 	if (e) {
 		op_add_source_details(l->graph, e);
+		if (failure)
+			build_note_failure(l->build, op_failure_of(failure), e);
+		failure_unref(failure);
 		return e;
 	}
+	failure_unref(failure);
 	lock_take(&l->lock);
 	if (!l->built) {
 		l->result = got;

@@ -1,32 +1,31 @@
-#include "control/build.h"
+#include "control/gateway.h"
 
-#include "base/id.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "control/caps.h"
+#include "control/files.h"
 #include "grpc/message.h"
 
-/* The bridge over the wire, for clients that drive a build themselves. */
+/* The bridge over the wire: for clients that drive a build themselves, and for frontends in
+ * containers, which have a connection of their own. */
 
 #define BUILD_WAIT (3 * NSEC_PER_SEC)
 
 /* ---- finding the build ---- */
 
-static struct err *find_build(struct control *c, struct ctx *ctx, struct str id, struct build **ret)
+static struct err *find_gateway(struct control *c, struct ctx *ctx, struct str id,
+				struct gateway **ret)
 {
 	int64_t until = clock_now() + BUILD_WAIT;
 	bool timeout = false;
 
 	LOCKED(&c->lock);
 	for (;;) {
-		struct build *b = map_get(&c->builds, id);
+		struct gateway *g = map_get(&c->builds, id);
 
-		if (b) {
-			/* Counted before the lock goes, so that its Solve waits for us. */
-			lock_take(&b->lock);
-			b->calls++;
-			lock_drop(&b->lock);
-			*ret = b;
+		/* Counted before the lock goes, so that its Solve waits for us. */
+		if (g && gateway_enter(g)) {
+			*ret = g;
 			return NULL;
 		}
 		if (timeout)
@@ -35,178 +34,56 @@ static struct err *find_build(struct control *c, struct ctx *ctx, struct str id,
 	}
 }
 
-static void leave(struct build *b)
-{
-	lock_take(&b->lock);
-	b->calls--;
-	cond_broadcast(&b->returned);
-	lock_drop(&b->lock);
-}
-
 static void cancel_call(void *arg)
 {
 	ctx_cancel(arg, NULL);
 }
 
-typedef struct err *(*bridge_fn)(struct build *b, struct ctx *ctx, struct grpc_stream *s,
+typedef struct err *(*bridge_fn)(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
 				 struct arena *a);
 
-/* Runs fn for the build that the call's metadata names; ends with the build as well as
- * with the call. */
+/* Runs fn, which ends with the gateway as well as with the call, and leaves the gateway. */
+static struct err *run_call(struct gateway *g, struct ctx *ctx, struct grpc_stream *s, bridge_fn fn)
+{
+	SCOPED_ARENA(a);
+	struct ctx_watch w;
+	struct ctx *call = ctx_new(ctx);
+	struct err *e;
+
+	if (!ctx_watch(g->ctx, &w, cancel_call, call))
+		ctx_cancel(call, NULL);
+	e = fn(g, call, s, &a);
+	ctx_unwatch(g->ctx, &w);
+	ctx_unref(call);
+	gateway_leave(g);
+	return e;
+}
+
+/* For the gateway of the build that the call's metadata names. */
 static struct err *with_build(struct control *c, struct ctx *ctx, struct grpc_stream *s,
 			      const char *method, bridge_fn fn)
 {
 	struct str id = grpc_md_get(s, "buildkit-controlapi-buildid");
-	SCOPED_ARENA(a);
-	struct ctx_watch w;
-	struct build *b;
-	struct ctx *call;
-	struct err *e;
+	struct gateway *g;
 
 	if (!id.len)
 		return err_wrap(err_new(ERR_INVALID_ARGUMENT, "no buildid found in context"),
 				"forwarding %s", method);
-	TRYW(find_build(c, ctx, id, &b), "forwarding %s", method);
-	call = ctx_new(ctx);
-	if (!ctx_watch(b->ctx, &w, cancel_call, call))
-		ctx_cancel(call, NULL);
-	e = fn(b, call, s, &a);
-	ctx_unwatch(b->ctx, &w);
-	ctx_unref(call);
-	leave(b);
-	return e;
+	TRYW(find_gateway(c, ctx, id, &g), "forwarding %s", method);
+	return run_call(g, ctx, s, fn);
 }
 
-/* ---- refs by id ---- */
-
-static struct err *find_ref(struct build *b, const char *id, struct bridge_ref **ret)
+static struct err *with_gateway(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
+				bridge_fn fn)
 {
-	LOCKED(&b->lock);
-	if (!*id) {
-		*ret = NULL;
-		return NULL;
-	}
-	*ret = bridge_ref_get(map_get(&b->refs, str_from(id)));
-	if (*ret)
-		return NULL;
-	return err_new(ERR_UNKNOWN, "no such ref: %s", id);
-}
-
-static Moby__Buildkit__V1__Frontend__Ref *register_ref(struct build *b, struct bridge_ref *r,
-						       struct arena *a)
-{
-	Moby__Buildkit__V1__Frontend__Ref *out = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__Ref);
-
-	moby__buildkit__v1__frontend__ref__init(out);
-	if (!r)
-		return out;
-	out->id = id_new(a);
-	/* The client turns a result into the input of another build by this. */
-	out->def = (Pb__Definition *)r->ops->definition(r);
-	lock_take(&b->lock);
-	(void)map_put(&b->refs, str_from(out->id), bridge_ref_get(r));
-	lock_drop(&b->lock);
-	return out;
-}
-
-static Moby__Buildkit__V1__Frontend__Result *result_to_pb(struct build *b,
-							  const struct frontend_result *r,
-							  struct arena *a)
-{
-	Moby__Buildkit__V1__Frontend__Result *out =
-		ARENA_NEW(a, Moby__Buildkit__V1__Frontend__Result);
-
-	moby__buildkit__v1__frontend__result__init(out);
-	if (r->is_map) {
-		Moby__Buildkit__V1__Frontend__RefMap *m =
-			ARENA_NEW(a, Moby__Buildkit__V1__Frontend__RefMap);
-
-		moby__buildkit__v1__frontend__ref_map__init(m);
-		m->n_refs = r->n_refs;
-		m->refs = ARENA_NEW_N(a, Moby__Buildkit__V1__Frontend__RefMap__RefsEntry *,
-				      r->n_refs + 1);
-		for (size_t i = 0; i < r->n_refs; i++) {
-			m->refs[i] = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__RefMap__RefsEntry);
-			moby__buildkit__v1__frontend__ref_map__refs_entry__init(m->refs[i]);
-			m->refs[i]->key = str_cstr(a, r->refs[i].key);
-			m->refs[i]->value = register_ref(b, r->refs[i].ref, a);
-		}
-		out->result_case = MOBY__BUILDKIT__V1__FRONTEND__RESULT__RESULT_REFS;
-		out->refs = m;
-	} else {
-		out->result_case = MOBY__BUILDKIT__V1__FRONTEND__RESULT__RESULT_REF;
-		out->ref = register_ref(b, r->ref, a);
-	}
-	out->n_metadata = r->n_metadata;
-	out->metadata = ARENA_NEW_N(a, Moby__Buildkit__V1__Frontend__Result__MetadataEntry *,
-				    r->n_metadata + 1);
-	for (size_t i = 0; i < r->n_metadata; i++) {
-		out->metadata[i] =
-			ARENA_NEW(a, Moby__Buildkit__V1__Frontend__Result__MetadataEntry);
-		moby__buildkit__v1__frontend__result__metadata_entry__init(out->metadata[i]);
-		out->metadata[i]->key = str_cstr(a, r->metadata[i].key);
-		out->metadata[i]->value = proto_from_str(r->metadata[i].value);
-	}
-	return out;
-}
-
-static struct err *result_from_pb(struct build *b, const Moby__Buildkit__V1__Frontend__Result *in,
-				  struct frontend_result *ret)
-{
-	struct frontend_result r;
-	struct bridge_ref *ref;
-	struct err *e = NULL;
-
-	frontend_result_init(&r);
-	switch (in->result_case) {
-	case MOBY__BUILDKIT__V1__FRONTEND__RESULT__RESULT_REF:
-		e = find_ref(b, in->ref->id, &ref);
-		if (!e)
-			frontend_result_set_ref(&r, ref);
-		break;
-	case MOBY__BUILDKIT__V1__FRONTEND__RESULT__RESULT_REF_DEPRECATED:
-		e = find_ref(b, in->refdeprecated, &ref);
-		if (!e)
-			frontend_result_set_ref(&r, ref);
-		break;
-	case MOBY__BUILDKIT__V1__FRONTEND__RESULT__RESULT_REFS:
-		r.is_map = true;
-		for (size_t i = 0; i < in->refs->n_refs && !e; i++) {
-			e = find_ref(b,
-				     in->refs->refs[i]->value ? in->refs->refs[i]->value->id : "",
-				     &ref);
-			if (!e)
-				frontend_result_add_ref(&r, str_from(in->refs->refs[i]->key), ref);
-		}
-		break;
-	case MOBY__BUILDKIT__V1__FRONTEND__RESULT__RESULT_REFS_DEPRECATED:
-		r.is_map = true;
-		for (size_t i = 0; i < in->refsdeprecated->n_refs && !e; i++) {
-			e = find_ref(b, in->refsdeprecated->refs[i]->value, &ref);
-			if (!e)
-				frontend_result_add_ref(
-					&r, str_from(in->refsdeprecated->refs[i]->key), ref);
-		}
-		break;
-	default:
-		break;
-	}
-	for (size_t i = 0; i < in->n_metadata && !e; i++)
-		frontend_result_set_meta(&r, str_from(in->metadata[i]->key),
-					 proto_bytes(in->metadata[i]->value));
-	if (!e && in->n_attestations)
-		e = err_new(ERR_UNIMPLEMENTED, "attestations are not supported");
-	if (e) {
-		frontend_result_fini(&r);
-		return e;
-	}
-	*ret = r;
-	return NULL;
+	if (!gateway_enter(g))
+		return err_new(ERR_UNAVAILABLE, "gateway forwarder is closing");
+	return run_call(g, ctx, s, fn);
 }
 
 /* ---- the methods ---- */
 
-static struct err *ping(struct build *b, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
+static struct err *ping(struct gateway *g, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__PingRequest *req;
 	Moby__Buildkit__V1__Frontend__PongResponse r =
@@ -217,13 +94,13 @@ static struct err *ping(struct build *b, struct ctx *ctx, struct grpc_stream *s,
 			      &req));
 	r.frontendapicaps = bridge_frontend_caps(a, &r.n_frontendapicaps);
 	r.llbcaps = op_caps(a, &r.n_llbcaps);
-	w[0] = control_worker_record(b->control, a);
+	w[0] = control_worker_record(g->build->control, a);
 	r.workers = w;
 	r.n_workers = 1;
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *solve(struct build *b, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
+static struct err *solve(struct gateway *g, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__SolveRequest *req;
 	Moby__Buildkit__V1__Frontend__SolveResponse r =
@@ -233,8 +110,8 @@ static struct err *solve(struct build *b, struct ctx *ctx, struct grpc_stream *s
 
 	TRY(grpc_recv_request(s, ctx, a, &moby__buildkit__v1__frontend__solve_request__descriptor,
 			      &req));
-	TRY(build_solve(b, ctx, req, &result));
-	r.result = result_to_pb(b, &result, a);
+	TRY(build_solve(g->build, ctx, req, &result));
+	r.result = gateway_result_to_pb(g, &result, a);
 	if (!req->allowresultreturn) {
 		/* Clients from before results: the id of a single ref. */
 		if (r.result->result_case == MOBY__BUILDKIT__V1__FRONTEND__RESULT__RESULT_REF)
@@ -246,7 +123,7 @@ static struct err *solve(struct build *b, struct ctx *ctx, struct grpc_stream *s
 	return e;
 }
 
-static struct err *resolve_source_meta(struct build *b, struct ctx *ctx, struct grpc_stream *s,
+static struct err *resolve_source_meta(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
 				       struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req;
@@ -255,12 +132,12 @@ static struct err *resolve_source_meta(struct build *b, struct ctx *ctx, struct 
 	TRY(grpc_recv_request(
 		s, ctx, a, &moby__buildkit__v1__frontend__resolve_source_meta_request__descriptor,
 		&req));
-	TRY(build_resolve_source_meta(b, ctx, req, a, &r));
+	TRY(build_resolve_source_meta(g->build, ctx, req, a, &r));
 	return grpc_send_msg(s, ctx, r);
 }
 
 /* The older form of it, for images only. */
-static struct err *resolve_image_config(struct build *b, struct ctx *ctx, struct grpc_stream *s,
+static struct err *resolve_image_config(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
 					struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__ResolveImageConfigRequest *req;
@@ -293,14 +170,14 @@ static struct err *resolve_image_config(struct build *b, struct ctx *ctx, struct
 	meta.platform = req->platform;
 	meta.logname = req->logname;
 	meta.resolvemode = req->resolvemode;
-	TRY(build_resolve_source_meta(b, ctx, &meta, a, &got));
+	TRY(build_resolve_source_meta(g->build, ctx, &meta, a, &got));
 	r.digest = got->image->digest;
 	r.config = got->image->config;
 	r.ref = req->ref;
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *read_file(struct build *b, struct ctx *ctx, struct grpc_stream *s,
+static struct err *read_file(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
 			     struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__ReadFileRequest *req;
@@ -312,7 +189,7 @@ static struct err *read_file(struct build *b, struct ctx *ctx, struct grpc_strea
 
 	TRY(grpc_recv_request(s, ctx, a,
 			      &moby__buildkit__v1__frontend__read_file_request__descriptor, &req));
-	TRY(find_ref(b, req->ref, &ref));
+	TRY(gateway_ref(g, req->ref, &ref));
 	if (!ref)
 		return err_new(ERR_NOT_FOUND, "open %s: no such file or directory", req->filepath);
 	e = ref->ops->read_file(ref, ctx, str_from(req->filepath),
@@ -324,7 +201,7 @@ static struct err *read_file(struct build *b, struct ctx *ctx, struct grpc_strea
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *read_dir(struct build *b, struct ctx *ctx, struct grpc_stream *s,
+static struct err *read_dir(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
 			    struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__ReadDirRequest *req;
@@ -335,7 +212,7 @@ static struct err *read_dir(struct build *b, struct ctx *ctx, struct grpc_stream
 
 	TRY(grpc_recv_request(s, ctx, a,
 			      &moby__buildkit__v1__frontend__read_dir_request__descriptor, &req));
-	TRY(find_ref(b, req->ref, &ref));
+	TRY(gateway_ref(g, req->ref, &ref));
 	if (!ref)
 		return err_new(ERR_NOT_FOUND, "open %s: no such file or directory", req->dirpath);
 	e = ref->ops->read_dir(ref, ctx, str_from(req->dirpath), str_from(req->includepattern), a,
@@ -345,7 +222,7 @@ static struct err *read_dir(struct build *b, struct ctx *ctx, struct grpc_stream
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *stat_file(struct build *b, struct ctx *ctx, struct grpc_stream *s,
+static struct err *stat_file(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
 			     struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__StatFileRequest *req;
@@ -356,7 +233,7 @@ static struct err *stat_file(struct build *b, struct ctx *ctx, struct grpc_strea
 
 	TRY(grpc_recv_request(s, ctx, a,
 			      &moby__buildkit__v1__frontend__stat_file_request__descriptor, &req));
-	TRY(find_ref(b, req->ref, &ref));
+	TRY(gateway_ref(g, req->ref, &ref));
 	if (!ref)
 		return err_new(ERR_NOT_FOUND, "lstat %s: no such file or directory", req->path);
 	e = ref->ops->stat_file(ref, ctx, str_from(req->path), a, &r.stat);
@@ -365,7 +242,7 @@ static struct err *stat_file(struct build *b, struct ctx *ctx, struct grpc_strea
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *evaluate(struct build *b, struct ctx *ctx, struct grpc_stream *s,
+static struct err *evaluate(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
 			    struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__EvaluateRequest *req;
@@ -376,7 +253,7 @@ static struct err *evaluate(struct build *b, struct ctx *ctx, struct grpc_stream
 
 	TRY(grpc_recv_request(s, ctx, a,
 			      &moby__buildkit__v1__frontend__evaluate_request__descriptor, &req));
-	TRY(find_ref(b, req->ref, &ref));
+	TRY(gateway_ref(g, req->ref, &ref));
 	if (ref)
 		e = ref->ops->evaluate(ref, ctx);
 	bridge_ref_put(ref);
@@ -384,7 +261,7 @@ static struct err *evaluate(struct build *b, struct ctx *ctx, struct grpc_stream
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *do_return(struct build *b, struct ctx *ctx, struct grpc_stream *s,
+static struct err *do_return(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
 			     struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__ReturnRequest *req;
@@ -403,19 +280,19 @@ static struct err *do_return(struct build *b, struct ctx *ctx, struct grpc_strea
 		if (!failed)
 			failed = err_new(ERR_UNKNOWN, "%s", req->error->message);
 	} else {
-		TRY(result_from_pb(b, req->result, &result));
+		TRY(gateway_result_from_pb(g, req->result, &result));
 	}
-	lock_take(&b->lock);
-	twice = b->has_result || b->result_err;
+	lock_take(&g->lock);
+	twice = g->has_result || g->result_err;
 	if (!twice && failed) {
-		b->result_err = TAKE_PTR(failed);
+		g->result_err = TAKE_PTR(failed);
 	} else if (!twice) {
-		b->result = result;
-		b->has_result = true;
+		g->result = result;
+		g->has_result = true;
 		result = (struct frontend_result) { 0 };
 	}
-	cond_broadcast(&b->returned);
-	lock_drop(&b->lock);
+	cond_broadcast(&g->changed);
+	lock_drop(&g->lock);
 	frontend_result_fini(&result);
 	err_free(failed);
 	if (twice)
@@ -423,16 +300,15 @@ static struct err *do_return(struct build *b, struct ctx *ctx, struct grpc_strea
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *inputs(struct build *b, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
+static struct err *inputs(struct gateway *g, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__InputsRequest *req;
 	Moby__Buildkit__V1__Frontend__InputsResponse r =
 		MOBY__BUILDKIT__V1__FRONTEND__INPUTS_RESPONSE__INIT;
-	const Moby__Buildkit__V1__SolveRequest *sr = b->req;
 
 	TRY(grpc_recv_request(s, ctx, a, &moby__buildkit__v1__frontend__inputs_request__descriptor,
 			      &req));
-	r.n_definitions = sr->n_frontendinputs;
+	r.n_definitions = g->n_inputs;
 	r.definitions =
 		ARENA_NEW_N(a, Moby__Buildkit__V1__Frontend__InputsResponse__DefinitionsEntry *,
 			    r.n_definitions + 1);
@@ -441,14 +317,14 @@ static struct err *inputs(struct build *b, struct ctx *ctx, struct grpc_stream *
 			a, Moby__Buildkit__V1__Frontend__InputsResponse__DefinitionsEntry);
 
 		moby__buildkit__v1__frontend__inputs_response__definitions_entry__init(e);
-		e->key = sr->frontendinputs[i]->key;
-		e->value = sr->frontendinputs[i]->value;
+		e->key = str_cstr(a, g->inputs[i].name);
+		e->value = (Pb__Definition *)g->inputs[i].def;
 		r.definitions[i] = e;
 	}
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *warn(struct build *b, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
+static struct err *warn(struct gateway *g, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__WarnRequest *req;
 	Moby__Buildkit__V1__Frontend__WarnResponse r =
@@ -456,35 +332,147 @@ static struct err *warn(struct build *b, struct ctx *ctx, struct grpc_stream *s,
 
 	TRY(grpc_recv_request(s, ctx, a, &moby__buildkit__v1__frontend__warn_request__descriptor,
 			      &req));
-	TRY(build_warn(b, req));
+	TRY(build_warn(g->build, req));
 	return grpc_send_msg(s, ctx, &r);
 }
 
-#define BRIDGE_HANDLER(name, method, fn)                                                           \
-	struct err *name(struct ctx *ctx, struct grpc_stream *s, void *arg)                        \
+/* ---- containers ---- */
+
+static struct err *new_container(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
+				 struct arena *a)
+{
+	Moby__Buildkit__V1__Frontend__NewContainerRequest *req;
+	Moby__Buildkit__V1__Frontend__NewContainerResponse r =
+		MOBY__BUILDKIT__V1__FRONTEND__NEW_CONTAINER_RESPONSE__INIT;
+
+	TRY(grpc_recv_request(s, ctx, a,
+			      &moby__buildkit__v1__frontend__new_container_request__descriptor,
+			      &req));
+	TRY(gateway_new_container(g, ctx, req));
+	return grpc_send_msg(s, ctx, &r);
+}
+
+static struct err *release_container(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
+				     struct arena *a)
+{
+	Moby__Buildkit__V1__Frontend__ReleaseContainerRequest *req;
+	Moby__Buildkit__V1__Frontend__ReleaseContainerResponse r =
+		MOBY__BUILDKIT__V1__FRONTEND__RELEASE_CONTAINER_RESPONSE__INIT;
+
+	TRY(grpc_recv_request(s, ctx, a,
+			      &moby__buildkit__v1__frontend__release_container_request__descriptor,
+			      &req));
+	TRY(gateway_release_container(g, req->containerid));
+	return grpc_send_msg(s, ctx, &r);
+}
+
+static struct err *exec_process(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
+				struct arena *a)
+{
+	(void)a;
+	return gateway_exec_process(g, ctx, s);
+}
+
+/* A mount of a container, to look into; path is the one asked for. */
+static struct err *view_container(struct gateway *g, struct ctx *ctx, const char *id,
+				  uint32_t index, const char *path, struct localmount **ret)
+{
+	struct gwcontainer *c = gateway_container(g, id);
+	struct err *e;
+
+	if (!c)
+		return err_new(ERR_UNKNOWN, "container details for %s@%u not found", id, index);
+	if (*path == '/')
+		e = gwcontainer_view(c, ctx, index, ret);
+	else
+		e = err_new(ERR_UNKNOWN, "can't make %s relative to /", *path ? path : ".");
+	gwcontainer_leave(c);
+	return e;
+}
+
+static struct err *read_file_container(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
+				       struct arena *a)
+{
+	Moby__Buildkit__V1__Frontend__ReadFileRequest *req;
+	Moby__Buildkit__V1__Frontend__ReadFileResponse r =
+		MOBY__BUILDKIT__V1__FRONTEND__READ_FILE_RESPONSE__INIT;
+	SCOPED_BUF(data, LIMIT_GRPC_MESSAGE - 64);
+	CLEANUP(localmount_closep) struct localmount *m = NULL;
+
+	TRY(grpc_recv_request(s, ctx, a,
+			      &moby__buildkit__v1__frontend__read_file_request__descriptor, &req));
+	TRY(view_container(g, ctx, req->ref, (uint32_t)req->mountindex, req->filepath, &m));
+	TRY(files_read_at(localmount_dirfd(m), str_from(req->filepath),
+			  req->range ? req->range->offset : 0, req->range ? req->range->length : 0,
+			  &data));
+	r.data = proto_from_str(buf_str(&data));
+	return grpc_send_msg(s, ctx, &r);
+}
+
+static struct err *read_dir_container(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
+				      struct arena *a)
+{
+	Moby__Buildkit__V1__Frontend__ReadDirRequest *req;
+	Moby__Buildkit__V1__Frontend__ReadDirResponse r =
+		MOBY__BUILDKIT__V1__FRONTEND__READ_DIR_RESPONSE__INIT;
+	CLEANUP(localmount_closep) struct localmount *m = NULL;
+
+	TRY(grpc_recv_request(s, ctx, a,
+			      &moby__buildkit__v1__frontend__read_dir_request__descriptor, &req));
+	TRY(view_container(g, ctx, req->ref, (uint32_t)req->mountindex, req->dirpath, &m));
+	TRY(files_list_at(localmount_dirfd(m), str_from(req->dirpath),
+			  str_from(req->includepattern), a, &r.entries, &r.n_entries));
+	return grpc_send_msg(s, ctx, &r);
+}
+
+static struct err *stat_file_container(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
+				       struct arena *a)
+{
+	Moby__Buildkit__V1__Frontend__StatFileRequest *req;
+	Moby__Buildkit__V1__Frontend__StatFileResponse r =
+		MOBY__BUILDKIT__V1__FRONTEND__STAT_FILE_RESPONSE__INIT;
+	CLEANUP(localmount_closep) struct localmount *m = NULL;
+
+	TRY(grpc_recv_request(s, ctx, a,
+			      &moby__buildkit__v1__frontend__stat_file_request__descriptor, &req));
+	TRY(view_container(g, ctx, req->ref, (uint32_t)req->mountindex, req->path, &m));
+	TRY(files_stat_at(localmount_dirfd(m), str_from(req->path), true, a, &r.stat));
+	return grpc_send_msg(s, ctx, &r);
+}
+
+/* ---- the two tables: by build id, and on a connection of their own ---- */
+
+#define BRIDGE "/moby.buildkit.v1.frontend.LLBBridge/"
+#define BRIDGE_METHODS(M)                                                                          \
+	M(ping, "Ping")                                                                            \
+	M(solve, "Solve")                                                                          \
+	M(resolve_image_config, "ResolveImageConfig")                                              \
+	M(resolve_source_meta, "ResolveSourceMeta")                                                \
+	M(read_file, "ReadFile")                                                                   \
+	M(read_dir, "ReadDir")                                                                     \
+	M(stat_file, "StatFile")                                                                   \
+	M(evaluate, "Evaluate")                                                                    \
+	M(do_return, "Return")                                                                     \
+	M(inputs, "Inputs")                                                                        \
+	M(warn, "Warn")                                                                            \
+	M(new_container, "NewContainer")                                                           \
+	M(release_container, "ReleaseContainer")                                                   \
+	M(exec_process, "ExecProcess")                                                             \
+	M(read_file_container, "ReadFileContainer")                                                \
+	M(read_dir_container, "ReadDirContainer")                                                  \
+	M(stat_file_container, "StatFileContainer")
+
+#define HANDLERS(fn, method)                                                                       \
+	struct err *llbbridge_##fn(struct ctx *ctx, struct grpc_stream *s, void *arg)              \
 	{                                                                                          \
 		return with_build(arg, ctx, s, method, fn);                                        \
+	}                                                                                          \
+	static struct err *own_##fn(struct ctx *ctx, struct grpc_stream *s, void *arg)         \
+	{                                                                                          \
+		return with_gateway(arg, ctx, s, fn);                                              \
 	}
+BRIDGE_METHODS(HANDLERS)
 
-BRIDGE_HANDLER(llbbridge_ping, "Ping", ping)
-BRIDGE_HANDLER(llbbridge_solve, "Solve", solve)
-BRIDGE_HANDLER(llbbridge_resolve_image_config, "ResolveImageConfig", resolve_image_config)
-BRIDGE_HANDLER(llbbridge_resolve_source_meta, "ResolveSourceMeta", resolve_source_meta)
-BRIDGE_HANDLER(llbbridge_read_file, "ReadFile", read_file)
-BRIDGE_HANDLER(llbbridge_read_dir, "ReadDir", read_dir)
-BRIDGE_HANDLER(llbbridge_stat_file, "StatFile", stat_file)
-BRIDGE_HANDLER(llbbridge_evaluate, "Evaluate", evaluate)
-BRIDGE_HANDLER(llbbridge_return, "Return", do_return)
-BRIDGE_HANDLER(llbbridge_inputs, "Inputs", inputs)
-BRIDGE_HANDLER(llbbridge_warn, "Warn", warn)
-
-struct err *llbbridge_containers(struct ctx *ctx, struct grpc_stream *s, void *arg)
-{
-	struct str path = grpc_stream_path(s);
-	ptrdiff_t slash = str_rfind(path, '/');
-
-	(void)ctx;
-	(void)arg;
-	return err_new(ERR_UNIMPLEMENTED, "%.*s: containers of the gateway are not supported",
-		       STR_ARG(str_sub(path, (size_t)slash + 1, path.len)));
-}
+#define METHOD(fn, method) { BRIDGE method, own_##fn },
+const struct grpc_method gateway_methods[] = { BRIDGE_METHODS(METHOD) };
+const size_t gateway_n_methods = ARRAY_SIZE(gateway_methods);

@@ -1,4 +1,4 @@
-#include "control/build.h"
+#include "control/gateway.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -83,42 +83,36 @@ static void report_imports(struct build *b)
 
 /* ---- the solve ---- */
 
-/* A build that its client drives: wait for Return. */
+static struct bridge_input *inputs_of(struct build *b)
+{
+	const Moby__Buildkit__V1__SolveRequest *in = b->req;
+	struct bridge_input *list =
+		ARENA_NEW_N(&b->arena, struct bridge_input, in->n_frontendinputs);
+
+	for (size_t i = 0; i < in->n_frontendinputs; i++)
+		list[i] = (struct bridge_input) { str_from(in->frontendinputs[i]->key),
+						  in->frontendinputs[i]->value };
+	return list;
+}
+
+/* A build that its client drives: wait for Return. What the client has made in it ends then. */
 static struct err *wait_for_return(struct build *b, struct frontend_result *ret)
 {
 	struct control *c = b->control;
-	struct err *e = NULL;
+	struct gateway *g = gateway_new(b, b->ctx, inputs_of(b), b->req->n_frontendinputs);
+	struct err *e;
 
 	lock_take(&c->lock);
-	(void)map_put(&c->builds, b->ref, b);
+	(void)map_put(&c->builds, b->ref, g);
 	cond_broadcast(&c->builds_changed);
 	lock_drop(&c->lock);
-	lock_take(&b->lock);
-	while (!b->has_result && !b->result_err && !e)
-		e = cond_wait(&b->returned, &b->lock, b->ctx);
-	lock_drop(&b->lock);
+	e = gateway_wait_result(g, b->ctx, ret);
 	/* No new calls from here on; those under way are ended and waited for. */
 	lock_take(&c->lock);
 	(void)map_del(&c->builds, b->ref);
 	lock_drop(&c->lock);
-	lock_take(&b->lock);
-	if (!e && b->result_err)
-		e = TAKE_PTR(b->result_err);
-	if (!e) {
-		*ret = b->result;
-		b->result = (struct frontend_result) { 0 };
-	}
-	lock_drop(&b->lock);
+	gateway_free(g);
 	return e;
-}
-
-static void wait_for_calls(struct build *b)
-{
-	ctx_cancel(b->ctx, NULL);
-	lock_take(&b->lock);
-	while (b->calls)
-		cond_wait_uninterrupted(&b->returned, &b->lock);
-	lock_drop(&b->lock);
 }
 
 /* The request as a frontend's one. */
@@ -172,8 +166,6 @@ static struct err *solve_and_export(struct build *b, struct exporter **exporters
 	if (!e)
 		e = build_export(b, &result, exporters, n, response);
 	frontend_result_fini(&result);
-	if (driven)
-		wait_for_calls(b);
 	return e;
 }
 

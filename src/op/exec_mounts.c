@@ -307,10 +307,18 @@ struct err *exec_mounts_result(struct exec_mounts *m, size_t i, struct cache_ref
 	return NULL;
 }
 
-struct err *exec_mounts_view(struct exec_mounts *m, size_t i, struct arena *a, struct mounts **ret)
+struct err *exec_mounts_view(struct exec_mounts *m, struct ctx *ctx, size_t i, struct arena *a,
+			     struct mounts **ret)
 {
-	if (i >= m->n || !m->list[i].mounts)
-		return err_new(ERR_INVALID_ARGUMENT, "invalid mount index %zu", i);
-	*ret = m->list[i].mounts;
+	struct mount_state *s = i < m->n ? &m->list[i] : NULL;
+
+	/* A tmpfs is the container's own, and a file is no directory. */
+	if (!s || !s->mounts || s->is_file || s->mounts->kind == MOUNT_TMPFS)
+		return err_new(ERR_UNKNOWN, "mountable %zu not found", i);
+	if (s->mut)
+		return cache_mut_mounts(s->mut, ctx, a, true, ret);
+	if (s->cachemount)
+		return cachemount_mounts(s->cachemount, ctx, a, true, ret);
+	*ret = s->mounts;
 	return NULL;
 }

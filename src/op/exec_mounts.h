@@ -29,8 +29,9 @@ void exec_mounts_fill(const struct exec_mounts *m, struct exec_spec *spec);
 /* After the run: what mount i became, a new reference or NULL. Layers being written are
  * committed (also those without an output: for looking at a failed step). */
 struct err *exec_mounts_result(struct exec_mounts *m, size_t i, struct cache_ref **ret) ERR_RESULT;
-/* A directory of mount i to look into while it is in use (gateway file calls); or an error. */
-struct err *exec_mounts_view(struct exec_mounts *m, size_t i, struct arena *a,
+/* Mount i for reading while it is in use, as it is now (gateway file calls). UNKNOWN for what is no
+ * directory outside the container. */
+struct err *exec_mounts_view(struct exec_mounts *m, struct ctx *ctx, size_t i, struct arena *a,
 			     struct mounts **ret) ERR_RESULT;
 
 #endif
