@@ -20,14 +20,13 @@ struct view {
 };
 
 static struct err *view_open(struct control *c, struct ctx *ctx, struct cache_ref *ref,
-			     const char *op, struct str path, struct view *ret)
+			     struct view *ret)
 {
 	SCOPED_ARENA(a);
-	struct mounts *m;
+	struct mounts empty = { .kind = MOUNT_TMPFS, .readonly = true }, *m = &empty;
 
-	if (!ref)
-		return err_errno(ENOENT, "%s %.*s", op, STR_ARG(path));
-	TRY(cache_ref_mounts(ref, ctx, &a, &m));
+	if (ref)
+		TRY(cache_ref_mounts(ref, ctx, &a, &m));
 	TRY(localmount_open(m, c->host.tmp_dir, &ret->mount));
 	ret->fd = localmount_dirfd(ret->mount);
 	return NULL;
@@ -108,7 +107,7 @@ struct err *files_read(struct control *c, struct ctx *ctx, struct cache_ref *ref
 {
 	CLEANUP(view_close) struct view v = { 0 };
 
-	TRY(view_open(c, ctx, ref, "open", path, &v));
+	TRY(view_open(c, ctx, ref, &v));
 	return files_read_at(v.fd, path, offset, length, out);
 }
 
@@ -201,7 +200,7 @@ struct err *files_stat(struct control *c, struct ctx *ctx, struct cache_ref *ref
 {
 	CLEANUP(view_close) struct view v = { 0 };
 
-	TRY(view_open(c, ctx, ref, "lstat", path, &v));
+	TRY(view_open(c, ctx, ref, &v));
 	return files_stat_at(v.fd, path, false, a, ret);
 }
 
@@ -249,6 +248,6 @@ struct err *files_list(struct control *c, struct ctx *ctx, struct cache_ref *ref
 {
 	CLEANUP(view_close) struct view v = { 0 };
 
-	TRY(view_open(c, ctx, ref, "open", path, &v));
+	TRY(view_open(c, ctx, ref, &v));
 	return files_list_at(v.fd, path, include, a, ret, ret_n);
 }

@@ -163,8 +163,8 @@ static Moby__Buildkit__V1__Frontend__InTotoSubject *subject_to_pb(const struct f
 	return out;
 }
 
-static Moby__Buildkit__V1__Frontend__Attestation *
-attestation_to_pb(struct gateway *g, const struct frontend_attestation *at, struct arena *a)
+static Moby__Buildkit__V1__Frontend__Attestation *attestation_to_pb(
+	struct gateway *g, const struct frontend_attestation *at, struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__Attestation *out =
 		ARENA_NEW(a, Moby__Buildkit__V1__Frontend__Attestation);
@@ -197,8 +197,9 @@ static void attestations_to_pb(struct gateway *g, const struct frontend_result *
 			       Moby__Buildkit__V1__Frontend__Result *out)
 {
 	out->n_attestations = r->n_attestations;
-	out->attestations = ARENA_NEW_N(
-		a, Moby__Buildkit__V1__Frontend__Result__AttestationsEntry *, r->n_attestations + 1);
+	out->attestations =
+		ARENA_NEW_N(a, Moby__Buildkit__V1__Frontend__Result__AttestationsEntry *,
+			    r->n_attestations + 1);
 	for (size_t i = 0; i < r->n_attestations; i++) {
 		const struct frontend_attestations *of = &r->attestations[i];
 		Moby__Buildkit__V1__Frontend__Result__AttestationsEntry *e =
@@ -270,8 +271,9 @@ static struct err *attestations_from_pb(struct gateway *g,
 
 /* ---- results ---- */
 
-Moby__Buildkit__V1__Frontend__Result *
-gateway_result_to_pb(struct gateway *g, const struct frontend_result *r, struct arena *a)
+Moby__Buildkit__V1__Frontend__Result *gateway_result_to_pb(struct gateway *g,
+							   const struct frontend_result *r,
+							   struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__Result *out =
 		ARENA_NEW(a, Moby__Buildkit__V1__Frontend__Result);

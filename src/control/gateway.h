@@ -34,7 +34,7 @@ struct gateway {
 /* ctx ends it as well as gateway_end does. */
 struct gateway *gateway_new(struct build *b, struct ctx *ctx, const struct bridge_input *inputs,
 			    size_t n_inputs);
-void gateway_end(struct gateway *g); /* repeatable */
+void gateway_end(struct gateway *g);  /* repeatable */
 void gateway_free(struct gateway *g); /* ends it; NULL is fine */
 
 /* False once it is ending. */

@@ -72,8 +72,7 @@ static void send_started(struct proc *p)
 {
 	Moby__Buildkit__V1__Frontend__StartedMessage started =
 		MOBY__BUILDKIT__V1__FRONTEND__STARTED_MESSAGE__INIT;
-	exec_message m =
-		message(p, MOBY__BUILDKIT__V1__FRONTEND__EXEC_MESSAGE__INPUT_STARTED);
+	exec_message m = message(p, MOBY__BUILDKIT__V1__FRONTEND__EXEC_MESSAGE__INPUT_STARTED);
 
 	if (p->started)
 		return;
@@ -171,6 +170,10 @@ static struct err *run_process(struct ctx *ctx, void *arg)
 	struct err *e;
 	int code = 0;
 
+	/* Accepted is started, but for the first one. A client that feeds one process with what
+	 * another writes depends on it: it takes nothing more of the other until this one reads. */
+	if (!p->first)
+		send_started(p);
 	e = gwcontainer_run(p->container, ctx, p->first, p->init, &io, &code);
 	gwcontainer_leave(p->container);
 	/* Who writes to it is woken. */

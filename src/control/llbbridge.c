@@ -300,7 +300,8 @@ static struct err *do_return(struct gateway *g, struct ctx *ctx, struct grpc_str
 	return grpc_send_msg(s, ctx, &r);
 }
 
-static struct err *inputs(struct gateway *g, struct ctx *ctx, struct grpc_stream *s, struct arena *a)
+static struct err *inputs(struct gateway *g, struct ctx *ctx, struct grpc_stream *s,
+			  struct arena *a)
 {
 	Moby__Buildkit__V1__Frontend__InputsRequest *req;
 	Moby__Buildkit__V1__Frontend__InputsResponse r =
@@ -345,9 +346,8 @@ static struct err *new_container(struct gateway *g, struct ctx *ctx, struct grpc
 	Moby__Buildkit__V1__Frontend__NewContainerResponse r =
 		MOBY__BUILDKIT__V1__FRONTEND__NEW_CONTAINER_RESPONSE__INIT;
 
-	TRY(grpc_recv_request(s, ctx, a,
-			      &moby__buildkit__v1__frontend__new_container_request__descriptor,
-			      &req));
+	TRY(grpc_recv_request(
+		s, ctx, a, &moby__buildkit__v1__frontend__new_container_request__descriptor, &req));
 	TRY(gateway_new_container(g, ctx, req));
 	return grpc_send_msg(s, ctx, &r);
 }
@@ -467,7 +467,7 @@ static struct err *stat_file_container(struct gateway *g, struct ctx *ctx, struc
 	{                                                                                          \
 		return with_build(arg, ctx, s, method, fn);                                        \
 	}                                                                                          \
-	static struct err *own_##fn(struct ctx *ctx, struct grpc_stream *s, void *arg)         \
+	static struct err *own_##fn(struct ctx *ctx, struct grpc_stream *s, void *arg)             \
 	{                                                                                          \
 		return with_gateway(arg, ctx, s, fn);                                              \
 	}

@@ -18,25 +18,37 @@ static struct err *file_cache_key(struct op *op, const struct op_env *env, unsig
 	return NULL;
 }
 
+static struct failure *make_failure(struct file_op *o, struct result *const *inputs,
+				    size_t n_inputs, struct file_op_failure *left)
+{
+	struct op_failure *f = op_failure_new(&o->base, inputs, n_inputs);
+	size_t n = o->pb->n_actions;
+
+	f->file_action = left->action;
+	f->mounts = ARENA_NEW_N(&f->arena, struct result *, n + 1);
+	f->n_mounts = n;
+	for (size_t i = 0; left->states && i < n; i++)
+		if (left->states[i])
+			f->mounts[i] = op_result_new(o->base.worker, left->states[i]);
+	free(left->states);
+	return &f->base;
+}
+
 static struct err *file_run(struct op *op, const struct op_env *env, struct result *const *inputs,
 			    size_t n_inputs, struct op_outputs *out, struct failure **ret_failure)
 {
 	struct file_op *o = container_of(op_base_of(op), struct file_op, base);
 	struct sem *sem = o->base.worker->parallelism;
-	int64_t action = -1;
+	struct file_op_failure left;
 	struct err *e;
 
 	if (sem)
 		TRY(sem_take(sem, env->ctx, 1));
-	e = file_op_solve(o, env, inputs, out, &action);
+	e = file_op_solve(o, env, inputs, out, &left);
 	if (sem)
 		sem_give(sem, 1);
-	if (e && action >= 0) {
-		struct op_failure *f = op_failure_new(&o->base, inputs, n_inputs);
-
-		f->file_action = action;
-		*ret_failure = &f->base;
-	}
+	if (e && left.action >= 0)
+		*ret_failure = make_failure(o, inputs, n_inputs, &left);
 	return e;
 }
 

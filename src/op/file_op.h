@@ -18,8 +18,12 @@ const Pb__ChownOpt *file_action_owner(const Pb__FileAction *a);
 /* Digest and deps of the inputs. */
 void file_op_make_key(struct file_op *o);
 
-/* Runs the actions that the outputs need; fills out. *ret_action is the one that failed. */
+struct file_op_failure {
+	int64_t action;            /* the one that failed; -1: none did */
+	struct cache_ref **states; /* heap, one an action, held: its tree and its source; or NULL */
+};
+/* Runs the actions that the outputs need; fills out. ret is always filled. */
 struct err *file_op_solve(struct file_op *o, const struct op_env *env, struct result *const *inputs,
-			  struct op_outputs *out, int64_t *ret_action);
+			  struct op_outputs *out, struct file_op_failure *ret);
 
 #endif

@@ -328,8 +328,30 @@ static struct err *solve(struct solving *s, struct op_outputs *out)
 	return NULL;
 }
 
+/* The trees that the failed action worked on, for a look at them. */
+static void keep_states(struct solving *s, struct file_op_failure *f)
+{
+	const Pb__FileAction *a = s->o->pb->actions[s->failed];
+	const int64_t look[2] = { (int64_t)s->n_inputs + s->failed, a->secondaryinput };
+
+	f->states = mem_calloc(s->o->pb->n_actions, sizeof(*f->states));
+	for (size_t i = 0; i < ARRAY_SIZE(look); i++) {
+		struct state *st;
+		struct err *e;
+
+		if (look[i] < (int64_t)s->n_inputs)
+			continue;
+		st = &s->states[look[i]];
+		e = st->mut || st->committed ? commit(s, st) : NULL;
+		/* Only a help: without it the step has failed all the same. */
+		err_free(e);
+		if (!e && st->ref)
+			f->states[look[i] - (int64_t)s->n_inputs] = cache_ref_clone(st->ref);
+	}
+}
+
 struct err *file_op_solve(struct file_op *o, const struct op_env *env, struct result *const *inputs,
-			  struct op_outputs *out, int64_t *ret_action)
+			  struct op_outputs *out, struct file_op_failure *ret)
 {
 	struct solving s = {
 		.o = o,
@@ -350,9 +372,11 @@ struct err *file_op_solve(struct file_op *o, const struct op_env *env, struct re
 	}
 	count_uses(&s);
 	e = solve(&s, out);
+	*ret = (struct file_op_failure) { .action = s.failed };
+	if (e && s.failed >= 0 && !ctx_done(env->ctx))
+		keep_states(&s, ret);
 	for (size_t i = 0; i < s.n_states; i++)
 		state_fini(&s.states[i]);
 	arena_fini(&s.arena);
-	*ret_action = s.failed;
 	return e;
 }

@@ -83,7 +83,8 @@ struct op_failure {
 	/* Of an exec one a mount, else one an input of the vertex; NULL entries are possible. */
 	struct result **inputs;
 	size_t n_inputs;
-	struct result **mounts; /* of an exec, by mount number: state at the failure */
+	struct result **mounts; /* state at the failure: of an exec by mount, of a file operation
+				   by action */
 	size_t n_mounts;
 	const Pb__Op *op; /* in arena */
 	const Pb__OpMetadata *metadata;
