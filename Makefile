@@ -4,6 +4,7 @@
 #   make demo      a real build of examples/hello, end to end
 #   make check     all tests
 #   make test      unit tests only
+#   make soak      the long tests in full: kills, power losses, failing disks, memory
 #   make asan tsan the unit tests under sanitizers
 #   make lint      layers, banned functions, formatting
 #   make fuzz      builds the fuzz targets and replays their corpora
@@ -14,7 +15,7 @@ B = build
 
 all: $(B)/bin
 
-.PHONY: all demo check test asan tsan lint fuzz install clean packages FORCE
+.PHONY: all demo check test soak asan tsan lint fuzz install clean packages FORCE
 
 packages:
 	@tools/install-packages.sh build run
@@ -38,6 +39,12 @@ check:
 	@tools/install-packages.sh build run test
 	@$(MAKE) --no-print-directory all
 	@tests/run.py $(B)
+
+soak:
+	@tools/install-packages.sh build run test
+	@$(MAKE) --no-print-directory all
+	@ninja -C $(B)/meson >/dev/null
+	@tests/soak/run.py --build $(B) $(SUITE)
 
 test: $(B)/meson/build.ninja
 	meson test -C $(B)/meson --print-errorlogs

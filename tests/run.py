@@ -117,6 +117,13 @@ def conformance_kit():
     return None
 
 
+def suite_soak(build):
+    """The long tests in their short form; `make soak` runs them in full."""
+    r = run(["tests/soak/run.py", "--short", "--build", build], capture_output=True, text=True)
+    print(r.stdout[-20000:], r.stderr[-2000:])
+    return parse_counts(r.stdout) or Counts(failed=1)
+
+
 def suite_conformance(build):
     """The tests of tests/conformance/*.list: those that have passed once must go on passing."""
     lists = sorted((ROOT / "tests" / "conformance").glob("*.list"))
@@ -148,6 +155,7 @@ SUITES = {
     "asan": suite_asan,
     "tsan": suite_tsan,
     "e2e": suite_e2e,
+    "soak": suite_soak,
     "conformance": suite_conformance,
 }
 

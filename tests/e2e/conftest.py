@@ -43,7 +43,7 @@ def wait_for(what, seconds=20, every=0.02):
 class Daemon:
     """A buildkitd on a root and a socket of its own."""
 
-    def __init__(self, dir, binary=None, config="", args=()):
+    def __init__(self, dir, binary=None, config="", args=(), env=None, wrap=()):
         self.dir = dir
         self.binary = binary or BIN / "buildkitd"
         self.root = dir / "root"
@@ -51,16 +51,18 @@ class Daemon:
         self.config = dir / "buildkitd.toml"
         self.config.write_text(config)
         self.args = list(args)
+        self.env = env
+        self.wrap = list(wrap)
         self.proc = None
         self.log = dir / "daemon.log"
 
     def start(self):
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen(
-                [self.binary, "--root", self.root, "--addr", self.addr, "--config", self.config,
+                [*self.wrap, self.binary, "--root", self.root, "--addr", self.addr, "--config", self.config,
                  "--otel-socket-path", self.dir / "otel", "--containerd-worker=false",
                  "--oci-worker-net=host", *self.args],
-                stderr=log, stdout=log)
+                stderr=log, stdout=log, env=self.env)
         wait_for(lambda: self.proc.poll() is not None or self.ping())
         assert self.proc.poll() is None, self.log.read_text()[-4000:]
         return self
