@@ -128,6 +128,12 @@ struct err *cache_ref_layers(struct cache_ref *r, struct ctx *ctx, struct arena 
 const char *cache_mut_id(const struct cache_mut *m);
 struct err *cache_mut_mounts(struct cache_mut *m, struct ctx *ctx, struct arena *a, bool readonly,
 			     struct mounts **ret) ERR_RESULT;
+/* Writable mounts of a kept record for one that may find nothing to change: cache_mut_wake() before
+ * the first change, or a power loss during it leaves a record that is torn (snapshot_wake). The
+ * others wake it themselves. */
+struct err *cache_mut_mounts_resting(struct cache_mut *m, struct arena *a,
+				     struct mounts **ret) ERR_RESULT;
+struct err *cache_mut_wake(struct cache_mut *m) ERR_RESULT;
 /* For writers that need nothing of what is below: the new layer's own directory as a plain bind
  * (localmount_open then mounts nothing). What is written there must not meet anything in the
  * lower layers but directories that it makes again. On scratch this is all there is. */

@@ -89,11 +89,23 @@ static bool has_local_blob(struct loading *l, const struct record *r)
 	return false;
 }
 
+/* Snapshots are recorded a moment before the records: after a kill in between, one that was split
+ * may stand on what no record knows. */
+static struct snap *find_snapshot(struct loading *l, const struct loaded *x)
+{
+	struct snap *s = map_get(&l->snapshots, str_from(x->rec->id));
+
+	if (s && x->rec->kind == RECORD_LAYER &&
+	    !str_eq(s->parent, x->links.n_parents ? x->links.parents[0] : STR_NONE))
+		return NULL;
+	return s;
+}
+
 /* Parents are judged already. */
 static bool is_good(struct loading *l, struct loaded *x)
 {
 	struct record *r = x->rec;
-	struct snap *s = map_get(&l->snapshots, str_from(r->id));
+	struct snap *s = find_snapshot(l, x);
 	struct loaded *base;
 
 	for (size_t i = 0; i < x->links.n_parents; i++) {
@@ -105,13 +117,14 @@ static bool is_good(struct loading *l, struct loaded *x)
 	drop_missing_blobs(l, r);
 	if (r->is_mutable)
 		return r->retain && s && s->kind == SNAPSHOT_ACTIVE;
-	base = x->links.view_of.len ? map_get(&l->by_id, x->links.view_of) : NULL;
-	if (x->links.view_of.len && base && base->verdict == GOOD && base->rec->is_mutable)
-		return true;
+	/* First, since a view that took the snapshot over may still be recorded as one. */
 	if (s && s->kind == SNAPSHOT_COMMITTED) {
 		r->has_snapshot = true;
 		return true;
 	}
+	base = x->links.view_of.len ? map_get(&l->by_id, x->links.view_of) : NULL;
+	if (x->links.view_of.len && base && base->verdict == GOOD && base->rec->is_mutable)
+		return true;
 	if (r->has_snapshot)
 		r->size = -1;
 	if (r->has_snapshot && r->kind == RECORD_LAYER && !has_local_blob(l, r))
@@ -159,7 +172,7 @@ static void link_good_locked(struct loading *l, struct loaded *x)
 {
 	struct record **parents = ARENA_NEW_N(&l->arena, struct record *, x->links.n_parents);
 	struct loaded *base = x->links.view_of.len ? map_get(&l->by_id, x->links.view_of) : NULL;
-	struct snap *s = map_get(&l->snapshots, str_from(x->rec->id));
+	struct snap *s = find_snapshot(l, x);
 
 	for (size_t i = 0; i < x->links.n_parents; i++) {
 		struct loaded *p = map_get(&l->by_id, x->links.parents[i]);
@@ -217,6 +230,14 @@ static struct err *drop_strange_snapshots(struct loading *l)
 	return NULL;
 }
 
+/* Whoever wrote to it is gone; what it left is what there is. */
+static void let_rest(struct loading *l)
+{
+	vec_each (&l->all, x)
+		if ((*x)->rec && (*x)->rec->is_mutable)
+			err_free(snapshot_rest(l->c->snapshotter, str_from((*x)->rec->id)));
+}
+
 static void settle(struct loading *l)
 {
 	LOCKED(&l->c->lock);
@@ -239,6 +260,7 @@ struct err *cache_load(struct cache *c, struct ctx *ctx)
 		judge(&l, l.all.items[i]);
 	if (!e) {
 		settle(&l);
+		let_rest(&l);
 		e = drop_strange_snapshots(&l);
 	} else {
 		vec_each (&l.all, x)

@@ -266,8 +266,11 @@ static struct err *part_with_view(struct record *m, struct ctx *ctx)
 			record_hold_locked(split = v);
 	}
 	lock_drop(&c->lock);
-	if (drop)
-		return cache_dispose(drop, ctx);
+	if (drop) {
+		e = cache_dispose(drop, ctx);
+		/* Else a kill would leave the view, of a snapshot that is being written to. */
+		return e ? e : cache_flush_now(c, false);
+	}
 	if (split) {
 		e = record_split(split);
 		record_unhold(split);

@@ -17,13 +17,12 @@ struct err *cache_mut_mounts(struct cache_mut *m, struct ctx *ctx, struct arena 
 	struct mounts *got;
 
 	if (!readonly) {
-		LOCKED(&r->cache->lock);
-		r->hash_stale = true;
-		r->size = -1;
+		TRY(cache_mut_wake(m));
+		return cache_mut_mounts_resting(m, a, ret);
 	}
 	TRYW(snapshot_mounts(r->cache->snapshotter, a, str_from(r->id), &got), "failed to mount %s",
 	     r->id);
-	if (readonly && got->kind == MOUNT_OVERLAY && got->upper.len) {
+	if (got->kind == MOUNT_OVERLAY && got->upper.len) {
 		struct str *lowers = ARENA_NEW_N(a, struct str, got->n_lowers + 1);
 
 		lowers[0] = got->upper;
@@ -32,9 +31,26 @@ struct err *cache_mut_mounts(struct cache_mut *m, struct ctx *ctx, struct arena 
 		got->n_lowers++;
 		got->upper = got->work = STR_NONE;
 	}
-	got->readonly |= readonly;
+	got->readonly = true;
 	*ret = got;
 	return NULL;
+}
+
+struct err *cache_mut_mounts_resting(struct cache_mut *m, struct arena *a, struct mounts **ret)
+{
+	struct record *r = m->rec;
+
+	lock_take(&r->cache->lock);
+	r->hash_stale = true;
+	r->size = -1;
+	lock_drop(&r->cache->lock);
+	return err_wrap(snapshot_mounts(r->cache->snapshotter, a, str_from(r->id), ret),
+			"failed to mount %s", r->id);
+}
+
+struct err *cache_mut_wake(struct cache_mut *m)
+{
+	return snapshot_wake(m->rec->cache->snapshotter, str_from(m->rec->id));
 }
 
 struct err *cache_mut_upper(struct cache_mut *m, struct arena *a, struct mounts **ret)
@@ -70,6 +86,8 @@ void cache_mut_release(struct cache_mut *m)
 	r = m->rec;
 	c = r->cache;
 	free(m);
+	if (r->retain && r->has_snapshot)
+		err_free(snapshot_rest(c->snapshotter, str_from(r->id)));
 	lock_take(&c->lock);
 	assert(r->n_refs == 1);
 	r->n_refs = 0;
@@ -137,6 +155,7 @@ struct err *cache_mut_freeze(struct cache_mut *m, struct ctx *ctx, struct cache_
 		return cache_mut_commit(m, ctx, ret);
 	v = record_new(c, &o);
 	free(m);
+	err_free(snapshot_rest(c->snapshotter, str_from(r->id)));
 	lock_take(&c->lock);
 	assert(!r->view && r->n_refs == 1);
 	if (r->hash_stale)
@@ -166,7 +185,8 @@ static struct err *split_snapshots(struct record *v, struct record *m, bool *ret
 
 	TRY(snapshot_commit(s, str_from(v->id), str_from(m->id)));
 	*ret_committed = true;
-	return snapshot_prepare(s, str_from(m->id), str_from(v->id));
+	TRY(snapshot_prepare(s, str_from(m->id), str_from(v->id)));
+	return snapshot_rest(s, str_from(m->id));
 }
 
 static void set_parent_locked(struct record *r, struct record *parent, struct record_drops *drops)
@@ -228,6 +248,8 @@ struct err *record_split(struct record *v)
 	record_drops_fini(&drops);
 	if (drop)
 		err_free(cache_dispose(drop, c->ctx));
+	/* Till then a kill loses the mutable record. */
+	err_free(cache_flush_now(c, false));
 	/* The view is well even when the other has no place to go on. */
 	if (e && committed && drop)
 		err_free(TAKE_PTR(e));

@@ -16,17 +16,18 @@ struct filesync_opts { /* what the daemon asks the client for */
 	const struct str *metadata_except;
 	size_t n_metadata_except;
 };
-/* Told for each entry received, in stream order, with its content digest (contenthash); and of
- * progress. */
+/* Told of what a transfer does. */
 struct filesync_sink {
 	void (*progress)(void *arg, uint64_t bytes, bool done);
 	void *arg;
+	/* Once, before the first change in the destination; may be NULL. */
+	struct err *(*before_change)(void *arg);
 };
 /* What a transfer leaves behind for the next: the list of entries (path, size, mode, mtime,
  * digests), serialised. Opaque; pass the earlier one (or empty) and keep the new one. The directory
- * must be as that transfer left it: drop the stored list before the call, since a transfer that
- * breaks leaves a directory that no list describes. Without a list the directory is emptied first.
- * ret_known is in stream order ('/' sorts before every other byte), strings in the arena. */
+ * must be as that transfer left it: drop the stored list before the first change, since a transfer
+ * that breaks leaves a directory that no list describes. Without a list the directory is emptied
+ * first. ret_known is in stream order ('/' sorts before every other byte), strings in the arena. */
 struct err *filesync_receive(struct session *s, struct ctx *ctx, const struct filesync_opts *o,
 			     int dest_dirfd, struct str previous_state, struct buf *ret_state,
 			     struct arena *a, struct contenthash_known **ret_known,

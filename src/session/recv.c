@@ -38,11 +38,22 @@ struct recv {
 	struct buf metadata;
 
 	bool all_stats, told_by_peer;
-	size_t left; /* wanted files that are not complete */
+	bool changing; /* before_change was called */
+	size_t left;   /* wanted files that are not complete */
 	size_t held;
 	uint64_t bytes;
 	int64_t progress_at;
 };
+
+static struct err *before_change(struct recv *r)
+{
+	const struct filesync_sink *s = r->o->sink;
+
+	if (r->changing || !s || !s->before_change)
+		return NULL;
+	r->changing = true;
+	return s->before_change(s->arg);
+}
 
 /* ---- what was there ---- */
 
@@ -76,6 +87,7 @@ static struct err *remove_old(struct recv *r)
 	if (!str_eq(d->path, dir))
 		return err_new(ERR_INTERNAL, "list of entries has %.*s without its directory",
 			       STR_ARG(path));
+	TRY(before_change(r));
 	TRY(recv_remove(&r->dirs, d, order_name(path).ptr));
 	touch(r, d);
 	state_next(c);
@@ -148,6 +160,7 @@ static struct err *request(struct recv *r, struct recv_entry *e, uint32_t id)
 
 static struct err *make(struct recv *r, struct recv_entry *e, uint32_t id, enum recv_was was)
 {
+	TRY(before_change(r));
 	switch (e->meta.mode & S_IFMT) {
 	case S_IFDIR:
 		TRY(recv_place_dir(&r->dirs, &r->owner, e, was));
@@ -483,6 +496,7 @@ static struct err *write_metadata(struct recv *r)
 	CLEANUP_FD int fd = -1;
 	size_t at = 0;
 
+	TRY(before_change(r));
 	if (unlinkat(r->dirs.root, METADATA_FILE, 0) < 0 && errno != ENOENT)
 		TRY(rmtree(r->dirs.root, METADATA_FILE));
 	fd = openat(r->dirs.root, METADATA_FILE,
@@ -557,6 +571,7 @@ static struct err *open_destination(struct recv *r)
 	r->old = NEW(struct state_cursor);
 	if (state_open(r->old, r->o->previous))
 		return NULL;
+	TRY(before_change(r));
 	return rmtree_content(r->dirs.root);
 }
 

@@ -60,6 +60,7 @@ static struct err *make_copy(struct store *st, struct ctx *ctx, const struct lay
 		store_layer_unref(st, copy);
 		return e;
 	}
+	store_layer_made(st, copy);
 	*ret = copy;
 	return NULL;
 }

@@ -131,6 +131,7 @@ struct err *layers_join(struct store *st, struct layer *const *l, size_t n, bool
 	}
 	to->linked = true;
 	to->whiteouts = !bottom;
+	store_layer_made(st, to);
 	*ret = to;
 	return NULL;
 }

@@ -73,12 +73,13 @@ static bool is_in(const struct layers *l, const struct layer *x)
 	return false;
 }
 
-/* Adds counted layers. as_they_are: at the bottom of the merge, where they have the base that they
- * were made for. */
+/* Adds counted layers, lowest first: of a layer that comes twice the lower one stays itself, so
+ * that what a merge stands on can be told from its layers. as_they_are: at the bottom of the merge,
+ * where they have the base that they were made for. */
 static struct err *take_parts(struct store *st, struct ctx *ctx, const struct parts *p,
 			      bool as_they_are, struct layers *out)
 {
-	for (size_t i = 0; i < p->len; i++) {
+	for (size_t i = p->len; i-- > 0;) {
 		struct layer *l = p->items[i].layer, *copy = NULL;
 
 		if (as_they_are) {
@@ -103,13 +104,19 @@ static struct err *take_parts(struct store *st, struct ctx *ctx, const struct pa
 	return NULL;
 }
 
-/* The new snapshot shows these, which it takes over. */
+/* The new snapshot shows these (lowest first), which it takes over. */
 static struct err *finish(struct store *st, struct snap *s, struct layers *take_l,
 			  struct err *take_e)
 {
 	if (take_e) {
 		give_back(st, take_l);
 		return store_finish(st, s, take_e);
+	}
+	for (size_t i = 0, k = take_l->len; i + 1 < k; i++) {
+		struct layer *l = take_l->items[i];
+
+		take_l->items[i] = take_l->items[--k];
+		take_l->items[k] = l;
 	}
 	lock_take(&st->lock);
 	s->base = take_l->items;
@@ -170,7 +177,7 @@ struct err *overlay_merge(struct snapshotter *sn, struct ctx *ctx, struct str na
 	struct err *e = NULL;
 
 	TRY(store_add(st, name, SNAPSHOT_COMMITTED, STR(""), &s));
-	for (size_t i = n; i-- > 0 && !e;)
+	for (size_t i = 0; i < n && !e; i++)
 		e = merge_input(st, ctx, parents[i], i == 0, &l);
 	return finish(st, s, &l, err_wrap(e, "failed to merge"));
 }

@@ -21,6 +21,16 @@ struct err *snapshot_commit(struct snapshotter *s, struct str name, struct str a
 	return s->ops->commit(s, name, active);
 }
 
+struct err *snapshot_rest(struct snapshotter *s, struct str name)
+{
+	return s->ops->rest ? s->ops->rest(s, name) : NULL;
+}
+
+struct err *snapshot_wake(struct snapshotter *s, struct str name)
+{
+	return s->ops->wake ? s->ops->wake(s, name) : NULL;
+}
+
 struct err *snapshot_mounts(struct snapshotter *s, struct arena *a, struct str name,
 			    struct mounts **ret)
 {

@@ -29,6 +29,9 @@ struct snapshotter_ops {
 	struct err *(*view)(struct snapshotter *s, struct str name, struct str parent);
 	/* The active snapshot `active` becomes the committed `name` (may be the same). */
 	struct err *(*commit)(struct snapshotter *s, struct str name, struct str active);
+	/* An active one that is kept is not written to until it is woken. Both may be NULL. */
+	struct err *(*rest)(struct snapshotter *s, struct str name);
+	struct err *(*wake)(struct snapshotter *s, struct str name);
 	/* Mounts of an active or view snapshot; of a committed one, a read-only view of it. */
 	struct err *(*mounts)(struct snapshotter *s, struct arena *a, struct str name,
 			      struct mounts **ret);
@@ -58,6 +61,12 @@ struct err *snapshot_stat(struct snapshotter *s, struct arena *a, struct str nam
 struct err *snapshot_prepare(struct snapshotter *s, struct str name, struct str parent) ERR_RESULT;
 struct err *snapshot_view(struct snapshotter *s, struct str name, struct str parent) ERR_RESULT;
 struct err *snapshot_commit(struct snapshotter *s, struct str name, struct str active) ERR_RESULT;
+/* For active snapshots that outlive their use. A rested one is whole, so it is kept over a power
+ * loss once it is on the disk. It must be woken before it is written to again: from then on, and
+ * already when this returns, a power loss drops it, for what is in it may be torn. Waits for the
+ * disk only when it has been on it. */
+struct err *snapshot_rest(struct snapshotter *s, struct str name) ERR_RESULT;
+struct err *snapshot_wake(struct snapshotter *s, struct str name) ERR_RESULT;
 struct err *snapshot_mounts(struct snapshotter *s, struct arena *a, struct str name,
 			    struct mounts **ret) ERR_RESULT;
 struct err *snapshot_remove(struct snapshotter *s, struct str name) ERR_RESULT;

@@ -72,6 +72,13 @@ struct err *store_layer_new(struct store *st, const struct layer *like, struct l
 	return NULL;
 }
 
+void store_layer_made(struct store *st, struct layer *l)
+{
+	LOCKED(&st->lock);
+	l->made = ++st->n_made;
+	store_want_sync_locked(st);
+}
+
 struct layer *store_layer_ref_locked(struct layer *l)
 {
 	l->refs++;
@@ -165,6 +172,7 @@ struct err *store_add_locked(struct store *st, struct str name, enum snapshot_ki
 	s->name = mem_strndup(name.ptr, name.len);
 	s->parent = parent;
 	s->busy = true;
+	s->awake = kind == SNAPSHOT_ACTIVE;
 	s->made = ++st->n_made;
 	if (parent)
 		parent->children++;

@@ -30,6 +30,9 @@ struct layer {
 	bool linked;    /* its files are hard links to those of other layers */
 	bool is_join;   /* stands for several that were next to each other in a stack */
 	bool clean;     /* nothing in it depends on overlayfs' view of its base: see clean.c */
+	/* Of one made from others, for a snapshot that may be on the disk already (joined,
+	 * clean_copy): st->n_made when it was whole. */
+	uint64_t made;
 	struct layer *clean_copy; /* counted; NULL */
 };
 
@@ -49,7 +52,8 @@ struct snap {
 	bool is_diff;
 	size_t children;
 	bool durable;  /* has been on the disk; else gone after a reboot */
-	uint64_t made; /* st->n_made when it was prepared or committed */
+	bool awake;    /* may be being written to, so it can't become durable */
+	uint64_t made; /* st->n_made when it was made whole */
 	bool busy;     /* being made or joined: wait for st->changed */
 };
 
@@ -71,6 +75,7 @@ struct store {
 	struct map snaps; /* name -> struct snap */
 	uint64_t next_id;
 	uint64_t n_made;      /* counts what is made, for the syncer */
+	uint64_t n_synced;    /* what had been made by then is on the disk */
 	VEC(uint64_t) doomed; /* layers without a user: store_bury() */
 
 	/* to be written: name -> struct pending */
@@ -97,6 +102,13 @@ static inline struct store *store_of(struct snapshotter *s)
 
 /* ---- layers ---- */
 
+/* It is whole now. Until it is on the disk no record names it as something that stands for others:
+ * a start makes it anew. */
+void store_layer_made(struct store *st, struct layer *l);
+static inline bool store_layer_is_fresh(const struct store *st, const struct layer *l)
+{
+	return l->made > st->n_synced;
+}
 /* A new empty directory with the attributes of `like`'s root, if that is not NULL. One reference.
  */
 struct err *store_layer_new(struct store *st, const struct layer *like,
@@ -120,6 +132,8 @@ struct err *store_each(struct snapshotter *sn,
 		       struct err *(*fn)(void *arg, const struct snapshot_info *info),
 		       void *arg) ERR_RESULT;
 struct err *store_commit(struct snapshotter *sn, struct str name, struct str active) ERR_RESULT;
+struct err *store_rest(struct snapshotter *sn, struct str name) ERR_RESULT;
+struct err *store_wake(struct snapshotter *sn, struct str name) ERR_RESULT;
 struct err *store_remove(struct snapshotter *sn, struct str name) ERR_RESULT;
 void store_free_op(struct snapshotter *sn);
 

@@ -22,18 +22,21 @@ enum {
 	FLAG_JOIN = 16,
 };
 
-static void pack_layers(struct buf *b, struct layer *const *l, size_t n)
+static void pack_layers(const struct store *st, struct buf *b, struct layer *const *l, size_t n)
 {
 	pack_uint(b, n);
 	for (size_t i = 0; i < n; i++) {
+		const struct layer *copy = l[i]->clean_copy;
+
+		if (copy && store_layer_is_fresh(st, copy))
+			copy = NULL;
 		pack_uint(b, l[i]->id);
 		pack_uint(b, (l[i]->whiteouts ? FLAG_WHITEOUTS : 0) |
 				     (l[i]->linked ? FLAG_LINKED : 0) |
 				     (l[i]->clean ? FLAG_CLEAN : 0) |
-				     (l[i]->is_join ? FLAG_JOIN : 0) |
-				     (l[i]->clean_copy ? FLAG_COPY : 0));
-		if (l[i]->clean_copy)
-			pack_uint(b, l[i]->clean_copy->id);
+				     (l[i]->is_join ? FLAG_JOIN : 0) | (copy ? FLAG_COPY : 0));
+		if (copy)
+			pack_uint(b, copy->id);
 	}
 }
 
@@ -42,15 +45,25 @@ static struct str name_of(const struct snap *s)
 	return s ? str_from(s->name) : STR("");
 }
 
+static bool any_fresh(const struct store *st, struct layer *const *l, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (store_layer_is_fresh(st, l[i]))
+			return true;
+	return false;
+}
+
 void store_encode_locked(const struct store *st, const struct snap *s, struct buf *b)
 {
+	size_t n_joined = any_fresh(st, s->joined, s->n_joined) ? 0 : s->n_joined;
+
 	pack_uint(b, VERSION);
 	pack_uint(b, s->kind);
 	pack_str(b, s->durable ? STR("") : str_from(st->boot_id));
 	pack_str(b, name_of(s->parent));
-	pack_layers(b, &s->own, s->own ? 1 : 0);
-	pack_layers(b, s->base, s->n_base);
-	pack_layers(b, s->joined, s->n_joined);
+	pack_layers(st, b, &s->own, s->own ? 1 : 0);
+	pack_layers(st, b, s->base, s->n_base);
+	pack_layers(st, b, s->joined, n_joined);
 	pack_uint(b, s->is_diff);
 	pack_str(b, name_of(s->diff_lower));
 	pack_str(b, name_of(s->diff_upper));
@@ -266,6 +279,9 @@ static void make_snaps(struct loader *ld)
 		s->kind = r->kind;
 		s->name = mem_strndup(r->name.ptr, r->name.len);
 		s->durable = !r->boot_id.len;
+		/* An active one that was being written to when the daemon was killed is awake until
+		 * its owner, if it has one, lets it rest again. */
+		s->awake = !s->durable && s->kind == SNAPSHOT_ACTIVE;
 		s->is_diff = r->is_diff;
 		if (r->n_own)
 			s->own = get_layer(ld, r->own);

@@ -66,6 +66,8 @@ struct err *store_finish(struct store *st, struct snap *s, struct err *take_e)
 	if (take_e)
 		return undo(st, s, take_e);
 	lock_take(&st->lock);
+	/* Only now: a syncfs may have begun while it was made. */
+	s->made = ++st->n_made;
 	store_put_locked(st, s);
 	lock_drop(&st->lock);
 	take_e = store_flush(st);
@@ -112,12 +114,61 @@ struct err *store_commit(struct snapshotter *sn, struct str name, struct str act
 	store_rename_locked(st, s, name);
 	s->kind = SNAPSHOT_COMMITTED;
 	s->made = ++st->n_made;
-	s->durable = false;
+	s->durable = s->awake = false;
 	store_put_locked(st, s);
 	lock_drop(&st->lock);
 	if (unlinkat(st->dirfd, work, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		err_free(trash_put(st->trash, st->dirfd, work));
 	return store_flush(st);
+}
+
+static struct err *find_active_locked(struct store *st, struct str name, struct snap **ret)
+{
+	TRY(store_find_locked(st, name, ret));
+	if ((*ret)->kind == SNAPSHOT_ACTIVE)
+		return NULL;
+	return err_new(ERR_FAILED_PRECONDITION, "snapshot %.*s is not active: failed precondition",
+		       STR_ARG(name));
+}
+
+struct err *store_rest(struct snapshotter *sn, struct str name)
+{
+	struct store *st = store_of(sn);
+	struct snap *s;
+
+	LOCKED(&st->lock);
+	TRY(find_active_locked(st, name, &s));
+	if (!s->awake)
+		return NULL;
+	s->awake = false;
+	s->made = ++st->n_made;
+	store_want_sync_locked(st);
+	return NULL;
+}
+
+struct err *store_wake(struct snapshotter *sn, struct str name)
+{
+	struct store *st = store_of(sn);
+	struct snap *s;
+	bool was_durable;
+
+	lock_take(&st->lock);
+	struct err *e = find_active_locked(st, name, &s);
+
+	if (e || s->awake) {
+		lock_drop(&st->lock);
+		return e;
+	}
+	s->awake = true;
+	was_durable = s->durable;
+	s->durable = false;
+	if (was_durable)
+		store_put_locked(st, s);
+	lock_drop(&st->lock);
+	if (!was_durable)
+		return NULL;
+	TRY(store_flush(st));
+	return kv_sync(st->kv);
 }
 
 struct err *store_remove(struct snapshotter *sn, struct str name)

@@ -7,6 +7,40 @@
  * that began after the snapshot was whole; under another boot such a record is dropped. */
 #define DELAY_NS (5 * NSEC_PER_SEC)
 
+static bool became_known(const struct layer *l, uint64_t from, uint64_t to)
+{
+	return l && l->made > from && l->made <= to;
+}
+
+/* Its record can now name what was made of others for it. */
+static bool has_news(const struct snap *s, uint64_t from, uint64_t to)
+{
+	bool news = s->own && became_known(s->own->clean_copy, from, to);
+
+	for (size_t i = 0; i < s->n_base; i++)
+		news |= became_known(s->base[i]->clean_copy, from, to);
+	for (size_t i = 0; i < s->n_joined; i++)
+		news |= became_known(s->joined[i], from, to) ||
+			became_known(s->joined[i]->clean_copy, from, to);
+	return news;
+}
+
+static void passed_locked(struct store *st, uint64_t before)
+{
+	uint64_t last = st->n_synced;
+
+	st->n_synced = before;
+	for (struct map_entry *m = map_next(&st->snaps, NULL); m; m = map_next(&st->snaps, m)) {
+		struct snap *s = m->value;
+		bool news = has_news(s, last, before);
+
+		if (!s->durable && !s->busy && !s->awake && s->made <= before)
+			s->durable = news = true;
+		if (news)
+			store_put_locked(st, s);
+	}
+}
+
 void store_sync_now(struct store *st)
 {
 	struct err *e;
@@ -18,18 +52,10 @@ void store_sync_now(struct store *st)
 	lock_drop(&st->lock);
 	e = file_sync_fs(st->dirfd);
 	lock_take(&st->lock);
-	for (struct map_entry *m = map_next(&st->snaps, NULL); m; m = map_next(&st->snaps, m)) {
-		struct snap *s = m->value;
-
-		if (s->durable || s->busy || s->made > before)
-			continue;
-		if (e) {
-			store_want_sync_locked(st);
-			break;
-		}
-		s->durable = true;
-		store_put_locked(st, s);
-	}
+	if (e)
+		store_want_sync_locked(st);
+	else
+		passed_locked(st, before);
 	lock_drop(&st->lock);
 	err_free(e);
 	err_free(store_flush(st));
@@ -94,6 +120,9 @@ void store_stop_syncer(struct store *st)
 		cond_signal(&st->sync_cond);
 		lock_drop(&st->lock);
 		(void)pthread_join(st->syncer, NULL);
+		/* A clean stop leaves nothing that a reboot would take. */
+		if (st->sync_wanted)
+			store_sync_now(st);
 	}
 	ctx_unref(st->idle);
 }

@@ -185,7 +185,20 @@ static struct err *cache_key(struct source_instance *si, const struct source_env
 struct report {
 	const struct source_env *env;
 	char *id;
+	struct local_source *src;
+	struct cache_mut *mut;
 };
+
+/* From here on the directory and the list may differ: no list until the end. */
+static struct err *before_change(void *arg)
+{
+	struct report *r = arg;
+	const char *id = cache_mut_id(r->mut);
+
+	if (unlinkat(r->src->state_fd, id, 0) < 0 && errno != ENOENT)
+		return err_errno(errno, "remove transfer state %s", id);
+	return cache_mut_wake(r->mut);
+}
 
 static void on_progress(void *arg, uint64_t bytes, bool done)
 {
@@ -231,8 +244,8 @@ static struct err *transfer(struct local_instance *i, const struct source_env *e
 	SCOPED_ARENA(a);
 	SCOPED_BUF(previous, STATE_MAX);
 	SCOPED_BUF(state, STATE_MAX);
-	struct report r = { env, arena_printf(&a, "transferring %.*s:", STR_ARG(i->name)) };
-	struct filesync_sink sink = { on_progress, &r };
+	struct report r = { env, arena_printf(&a, "transferring %.*s:", STR_ARG(i->name)), src, m };
+	struct filesync_sink sink = { on_progress, &r, before_change };
 	struct filesync_opts o = {
 		.dir_name = i->name,
 		.include = i->include.items,
@@ -252,12 +265,9 @@ static struct err *transfer(struct local_instance *i, const struct source_env *e
 	struct mounts *mnt;
 	size_t n;
 
-	TRY(cache_mut_mounts(m, env->ctx, &a, false, &mnt));
+	TRY(cache_mut_mounts_resting(m, &a, &mnt));
 	TRY(localmount_open(mnt, src->tmp_dir, &lm));
 	err_free(file_read(src->state_fd, id, &previous));
-	/* From here on the directory and the list may differ: no list until the end. */
-	if (unlinkat(src->state_fd, id, 0) < 0 && errno != ENOENT)
-		return err_errno(errno, "remove transfer state %s", id);
 	TRY(filesync_receive(s, env->ctx, &o, localmount_dirfd(lm), buf_str(&previous), &state, &a,
 			     &known, &n, &sink));
 	TRY(contenthash_seed(src->cache, str_from(id), known, n));
