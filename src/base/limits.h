@@ -19,7 +19,9 @@
 #define LIMIT_XATTRS 1024 /* a file */
 
 #define LIMIT_MANIFEST (4 * MIB)
-#define LIMIT_DESCRIPTORS 50000 /* in a manifest or index */
+#define LIMIT_DESCRIPTORS 50000   /* in a manifest or index */
+#define LIMIT_FLAT_LAYERS 1000000 /* of a result, its merges taken apart */
+#define LIMIT_FLAT_DEPTH 500      /* merges in merges */
 #define LIMIT_IMAGE_CONFIG (8 * MIB)
 #define LIMIT_JSON_DEPTH 100
 #define LIMIT_TOML_FILE (4 * MIB)

@@ -10,52 +10,6 @@
 #define ANNOTATION_DIFF_ID "containerd.io/uncompressed"
 #define LAYERS_AT_ONCE 4
 
-/* ---- which layers ---- */
-
-struct layer_list {
-	struct record **items;
-	size_t len, cap;
-};
-
-/* Those of upper above lower. */
-static void add_chain_above(struct layer_list *out, struct record *lower, struct record *upper)
-{
-	size_t from = out->len;
-
-	for (struct record *r = upper; r && r != lower; r = r->n_parents ? r->parents[0] : NULL)
-		vec_push(out, r);
-	for (size_t i = from, k = out->len; i + 1 < k; i++, k--) {
-		struct record *t = out->items[i];
-
-		out->items[i] = out->items[k - 1];
-		out->items[k - 1] = t;
-	}
-}
-
-static void add_layers(struct layer_list *out, struct record *r)
-{
-	struct layer_list chain = { 0 };
-
-	/* Down the chain to what is no plain layer. */
-	for (; r; r = r->kind == RECORD_LAYER && r->n_parents ? r->parents[0] : NULL) {
-		vec_push(&chain, r);
-		if (r->kind != RECORD_LAYER)
-			break;
-	}
-	while (chain.len) {
-		r = vec_pop(&chain);
-		if (r->kind == RECORD_MERGE)
-			for (size_t i = 0; i < r->n_parents; i++)
-				add_layers(out, r->parents[i]);
-		else if (r->kind == RECORD_DIFF && r->parents[1] &&
-			 record_is_ancestor(r->parents[0], r->parents[1]))
-			add_chain_above(out, r->parents[0], r->parents[1]);
-		else
-			vec_push(out, r);
-	}
-	vec_fini(&chain);
-}
-
 /* ---- making one ---- */
 
 struct make {
@@ -206,7 +160,7 @@ static struct digest chain_of(const struct record *parent, const struct digest *
 /* Chain ids of what now has all its diff ids, from r downwards. */
 static void set_chains_locked(struct record *r)
 {
-	struct layer_list todo = { 0 };
+	struct record_vec todo = { 0 };
 
 	for (; r && r->kind == RECORD_LAYER && digest_is_set(&r->diff_id) &&
 	       !digest_is_set(&r->chain_id);
@@ -416,13 +370,17 @@ struct err *cache_ref_layers(struct cache_ref *ref, struct ctx *ctx, struct aren
 			     size_t *ret_n)
 {
 	struct cache *c = ref->rec->cache;
-	struct layer_list list = { 0 };
+	struct record_vec list = { 0 };
 	struct cache_layer *layers;
 	struct task_group g;
 	struct want *wants;
 	struct err *e;
 
-	add_layers(&list, ref->rec);
+	e = record_flatten(ref->rec, &list);
+	if (e) {
+		vec_fini(&list);
+		return e;
+	}
 	wants = ARENA_NEW_N(a, struct want, list.len);
 	layers = ARENA_NEW_N(a, struct cache_layer, list.len);
 	task_group_init(&g, ctx, LAYERS_AT_ONCE);

@@ -147,8 +147,11 @@ struct meta *record_get_meta(struct record *r, const char *key);
 bool record_is_lazy(const struct record *r);
 /* Name of its snapshot, in arena. */
 struct str record_snapshot_locked(const struct record *r, struct arena *a);
-bool record_is_ancestor(const struct record *lower, const struct record *upper);
 
+struct record_vec {
+	struct record **items;
+	size_t len, cap;
+};
 /* A record that is held can't be pruned, nor can what it stands on; its fetchers and its tree of
  * hashes stay. */
 struct record_drops {

@@ -436,10 +436,3 @@ struct str record_snapshot_locked(const struct record *r, struct arena *a)
 {
 	return str_dup(a, str_from(r->has_snapshot || !r->view_of ? r->id : r->view_of->id));
 }
-
-bool record_is_ancestor(const struct record *lower, const struct record *upper)
-{
-	while (upper && upper != lower)
-		upper = upper->kind == RECORD_LAYER && upper->n_parents ? upper->parents[0] : NULL;
-	return upper;
-}

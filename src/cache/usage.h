@@ -4,11 +4,6 @@
 
 #include "cache/cache_impl.h"
 
-struct record_vec {
-	struct record **items;
-	size_t len, cap;
-};
-
 /* Is it the one that speaks for its data? Of a view and its mutable record one does. */
 bool usage_counts_locked(const struct record *r);
 void usage_fill_locked(const struct record *r, struct arena *a, struct cache_usage *ret);
