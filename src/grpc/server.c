@@ -331,7 +331,8 @@ struct err *grpc_server_serve_tunnel(struct grpc_server *s, struct ctx *ctx,
 			cond_wait_uninterrupted(&s->cond, &s->lock);
 	}
 	lock_drop(&s->lock);
-	return e;
+	/* Cancelling resets the carrier too, which may be seen first. */
+	return e ? e : ctx_err(ctx);
 }
 
 /* ---- listeners ---- */
