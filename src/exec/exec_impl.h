@@ -15,17 +15,23 @@
 
 #include <pthread.h>
 
-/* What a container leaves is removed by one thread, so that the step doesn't wait for it. */
+/* What a container leaves is removed by one thread, so that the step doesn't wait for it. The same
+ * thread first asks the runtime what it can do, so that a start doesn't wait for that. */
 struct janitor {
 	struct lock lock;
-	struct cond work;
+	struct cond work, probe_end;
+	bool probed;
+	struct err *probe_err;
 	struct list jobs;
 	bool closing;
 	pthread_t thread;
-	const struct runc *runc;
+	struct runc *runc;
 	int dirfd; /* the bundles' */
 };
-struct err *janitor_start(struct janitor *j, const struct runc *r, const char *dir) ERR_RESULT;
+/* r is the thread's to change until the probe has ended. */
+struct err *janitor_start(struct janitor *j, struct runc *r, const char *dir) ERR_RESULT;
+/* Before the runtime is used. */
+struct err *janitor_wait_probe(struct janitor *j, struct ctx *ctx) ERR_RESULT;
 /* Of a container whose mounts are off; ended as for runc_forget. */
 void janitor_put(struct janitor *j, const char *id, const char *cgroup, bool ended);
 void janitor_stop(struct janitor *j); /* does what is left first */

@@ -131,7 +131,6 @@ static struct err *open_all(struct executor *e, const struct executor_config *c,
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "can't enable NoProcessSandbox without Rootless");
 	TRY(find_runtime(c->runtime, &e->arena, &e->runc.program));
-	TRY(runc_probe(&e->runc, ctx));
 	TRY(file_mkdirs(AT_FDCWD, e->root, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->bundles, 0711));
 	TRY(file_mkdirs(AT_FDCWD, exec_shared_dir(&e->arena, e->root), 0711));
@@ -246,6 +245,7 @@ struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *
 	};
 	struct proc_status st;
 
+	TRY(janitor_wait_probe(&b->e->janitor, ctx));
 	TRY(runc_run(&b->e->runc, ctx, &j, &st));
 	/* With the first process of a pid namespace all others end. */
 	b->ended = st.exited && !b->e->host_pid;

@@ -21,10 +21,30 @@ static void do_job(struct janitor *j, struct janitor_job *job)
 	free(job);
 }
 
+static void probe(struct janitor *j)
+{
+	CLEANUP(ctx_unrefp) struct ctx *root = ctx_new_root(NULL);
+	struct err *e = runc_probe(j->runc, root);
+
+	LOCKED(&j->lock);
+	j->probe_err = e;
+	j->probed = true;
+	cond_broadcast(&j->probe_end);
+}
+
+struct err *janitor_wait_probe(struct janitor *j, struct ctx *ctx)
+{
+	LOCKED(&j->lock);
+	while (!j->probed)
+		TRY(cond_wait(&j->probe_end, &j->lock, ctx));
+	return j->probe_err ? err_dup(j->probe_err) : NULL;
+}
+
 static void *janitor_main(void *arg)
 {
 	struct janitor *j = arg;
 
+	probe(j);
 	lock_take(&j->lock);
 	for (;;) {
 		struct list *l = list_pop(&j->jobs);
@@ -43,7 +63,16 @@ static void *janitor_main(void *arg)
 	return NULL;
 }
 
-struct err *janitor_start(struct janitor *j, const struct runc *r, const char *dir)
+static void janitor_fini(struct janitor *j)
+{
+	cond_fini(&j->work);
+	cond_fini(&j->probe_end);
+	lock_fini(&j->lock);
+	err_free(j->probe_err);
+	(void)close(j->dirfd);
+}
+
+struct err *janitor_start(struct janitor *j, struct runc *r, const char *dir)
 {
 	sigset_t all, old;
 	int errnum;
@@ -53,15 +82,14 @@ struct err *janitor_start(struct janitor *j, const struct runc *r, const char *d
 	list_init(&j->jobs);
 	lock_init(&j->lock, LOCK_EXEC);
 	cond_init(&j->work);
+	cond_init(&j->probe_end);
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	errnum = pthread_create(&j->thread, NULL, janitor_main, j);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (!errnum)
 		return NULL;
-	cond_fini(&j->work);
-	lock_fini(&j->lock);
-	(void)close(j->dirfd);
+	janitor_fini(j);
 	return err_errno(errnum, "pthread_create");
 }
 
@@ -84,7 +112,5 @@ void janitor_stop(struct janitor *j)
 	cond_signal(&j->work);
 	lock_drop(&j->lock);
 	(void)pthread_join(j->thread, NULL);
-	cond_fini(&j->work);
-	lock_fini(&j->lock);
-	(void)close(j->dirfd);
+	janitor_fini(j);
 }

@@ -219,6 +219,9 @@ static struct err *sync_and_mark(struct kv_lmdb *k, struct mark *m)
 		k->must_rotate = true;
 		return err_errno(errno, "kv: sync");
 	}
+	/* A new store's files have names by now, but not yet on the disk. */
+	if (mark_is_first(&k->marks) && fsync(k->dirfd) < 0)
+		return err_errno(errno, "kv: sync %s", k->dir);
 	return mark_write(&k->marks, m);
 }
 
@@ -280,6 +283,18 @@ struct err *lmdb_sync_now(struct kv_lmdb *k)
 
 	TRY(lmdb_capture(k, &m, &pin));
 	e = sync_and_mark(k, &m);
+	swap_pin(k, pin, !e);
+	return e;
+}
+
+struct err *lmdb_mark_new(struct kv_lmdb *k)
+{
+	struct mark m;
+	MDB_txn *pin;
+	struct err *e;
+
+	TRY(lmdb_capture(k, &m, &pin));
+	e = mark_write_first(&k->marks, &m);
 	swap_pin(k, pin, !e);
 	return e;
 }

@@ -473,6 +473,11 @@ struct err *lmdb_rotate(struct kv_lmdb *k)
 
 /* ---- open, close ---- */
 
+static bool same_boot(const struct kv_lmdb *k)
+{
+	return memcmp(k->marks.last.boot_id, k->boot_id, sizeof(k->boot_id)) == 0;
+}
+
 /* After a power loss or reboot: the file as it was when it was last marked. */
 static struct err *restore(struct kv_lmdb *k)
 {
@@ -484,7 +489,7 @@ static struct err *restore(struct kv_lmdb *k)
 	fd = openat(k->dirfd, name, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(errno, "kv: open %s", name);
-	if (memcmp(m->boot_id, k->boot_id, sizeof(k->boot_id)) == 0)
+	if (same_boot(k))
 		return NULL;
 	for (uint64_t i = 0; i < 2; i++) {
 		unsigned char raw[MARK_META];
@@ -556,13 +561,16 @@ static struct err *open_all(struct kv_lmdb *k)
 	MDB_envinfo info;
 
 	TRY(mark_open(k->dirfd, &k->marks));
+	if (mark_is_first(&k->marks) && !same_boot(k))
+		k->marks.found = false;
 	found = k->marks.found;
 	generation = found ? k->marks.last.generation : 1;
 	drop_leftovers(k, generation);
 	if (found) {
 		TRY(restore(k));
 	} else {
-		/* A first start that was cut off: nobody was told of anything in it. */
+		/* A first start that was cut off, by power loss before the first sync: nobody was
+		 * told of anything in it. */
 		char name[32];
 
 		data_name(name, sizeof(name), generation);
@@ -570,11 +578,11 @@ static struct err *open_all(struct kv_lmdb *k)
 	}
 	TRY(lmdb_env_open(k, generation));
 	(void)mdb_env_info(k->env, &info);
-	if (!found || k->marks.last.txn_id != info.me_last_txnid ||
-	    memcmp(k->marks.last.boot_id, k->boot_id, sizeof(k->boot_id)) != 0) {
+	if (!found) {
+		k->marks.last.seq = 0;
+		TRY(lmdb_mark_new(k));
+	} else if (k->marks.last.txn_id != info.me_last_txnid || !same_boot(k)) {
 		/* Before the first change: from here on the pin keeps this state whole. */
-		if (!found && fsync(k->dirfd) < 0)
-			return err_errno(errno, "kv: sync %s", k->dir);
 		TRY(lmdb_sync_now(k));
 	} else {
 		struct mark m;

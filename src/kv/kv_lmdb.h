@@ -96,6 +96,8 @@ struct err *lmdb_update(struct kv *kv, enum kv_mode mode, kv_fn fn, void *arg) E
 struct err *lmdb_sync(struct kv *kv) ERR_RESULT;
 /* Syncs what the data file holds now and marks it. */
 struct err *lmdb_sync_now(struct kv_lmdb *k) ERR_RESULT;
+/* Marks a store just made, without syncing. */
+struct err *lmdb_mark_new(struct kv_lmdb *k) ERR_RESULT;
 void lmdb_timer_start(struct kv_lmdb *k);
 void lmdb_timer_stop(struct kv_lmdb *k);
 

@@ -3,6 +3,7 @@
 #include "base/id.h"
 #include "codec/digest.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -50,7 +51,7 @@ struct err *mark_open(int dirfd, struct mark_file *ret)
 {
 	CLEANUP_FD int fd = openat(dirfd, "mark", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	struct mark_file f = { 0 };
-	bool junk = false;
+	bool junk = false, first_junk = false;
 
 	if (fd < 0)
 		return err_errno(errno, "kv: open mark");
@@ -60,7 +61,8 @@ struct err *mark_open(int dirfd, struct mark_file *ret)
 					    : err_errno(errno, "kv: lock mark");
 	f.fd = fd;
 	TRY(read_slot(&f, 0, &junk));
-	TRY(read_slot(&f, 1, &junk));
+	/* The first record is not synced, so it may be torn where there never was a second. */
+	TRY(read_slot(&f, 1, &first_junk));
 	if (!f.found && junk)
 		return err_new(ERR_DATA_LOSS, "kv: mark is damaged");
 	if (!f.found) {
@@ -84,7 +86,7 @@ void mark_close(struct mark_file *f)
 	f->fd = -1;
 }
 
-struct err *mark_write(struct mark_file *f, struct mark *m)
+static struct err *write_slot(struct mark_file *f, struct mark *m)
 {
 	struct slot s;
 	struct digest d;
@@ -99,11 +101,35 @@ struct err *mark_write(struct mark_file *f, struct mark *m)
 	n = pwrite(f->fd, &s, sizeof(s), (off_t)(m->seq & 1) * SLOT_SIZE);
 	if (n != (ssize_t)sizeof(s))
 		return err_errno(n < 0 ? errno : ENOSPC, "kv: write mark");
-	if (fdatasync(f->fd) < 0)
-		return err_errno(errno, "kv: sync mark");
+	return NULL;
+}
+
+static void note(struct mark_file *f, const struct mark *m)
+{
 	f->last = *m;
 	f->found = true;
+}
+
+struct err *mark_write(struct mark_file *f, struct mark *m)
+{
+	TRY(write_slot(f, m));
+	if (fdatasync(f->fd) < 0)
+		return err_errno(errno, "kv: sync mark");
+	note(f, m);
 	return NULL;
+}
+
+struct err *mark_write_first(struct mark_file *f, struct mark *m)
+{
+	assert(!f->found);
+	TRY(write_slot(f, m));
+	note(f, m);
+	return NULL;
+}
+
+bool mark_is_first(const struct mark_file *f)
+{
+	return f->found && f->last.seq == 1;
 }
 
 void boot_id_read(char out[MARK_BOOT_ID])

@@ -40,6 +40,11 @@ struct err *mark_open(int dirfd, struct mark_file *ret) ERR_RESULT;
 void mark_close(struct mark_file *f);
 /* Writes m (magic and seq are filled in) to the older slot and syncs. */
 struct err *mark_write(struct mark_file *f, struct mark *m) ERR_RESULT;
+/* The record of a store just made, without syncing: the store has nothing yet that could be lost.
+ * After a kill it serves as any other; after a power loss the store counts as never made. */
+struct err *mark_write_first(struct mark_file *f, struct mark *m) ERR_RESULT;
+/* True as long as only that one was written. */
+bool mark_is_first(const struct mark_file *f);
 
 /* MARK_BOOT_ID bytes. An unreadable one is an id never seen before. */
 void boot_id_read(char out[MARK_BOOT_ID]);

@@ -308,6 +308,46 @@ static void power_loss(void **state)
 	OK(kv_close(kv));
 }
 
+/* Before the first sync: a kill loses nothing, a power loss everything, and nothing is damaged. */
+static void new_store(void **state)
+{
+	struct kv *kv;
+
+	(void)state;
+	skip_if_no_fork();
+	for (unsigned round = 0; round < 3; round++) {
+		pid_t pid;
+		int status;
+
+		(void)unlink(data);
+		(void)unlink(mark);
+		pid = fork();
+		if (pid == 0) {
+			OK(kv_open_as(dir, BOOT_A, 0, &kv));
+			put(kv, KV_LAZY, 1, "early");
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		if (round == 2) {
+			/* Torn, and no data file at all. */
+			size_t n;
+			CLEANUP_FREE char *m = slurp(mark, &n);
+
+			memset(m + 4096 + 100, 0x55, 50);
+			spill(mark, m, n);
+			assert_int_equal(unlink(data), 0);
+		}
+		OK(kv_open_as(dir, round ? BOOT_B : BOOT_A, 0, &kv));
+		assert_int_equal(count_rows(kv), round ? 0 : 1);
+		put(kv, KV_DURABLE, 1, "later");
+		OK(kv_close(kv));
+		OK(kv_open_as(dir, BOOT_A, 0, &kv));
+		expect(kv, 1, "later");
+		OK(kv_close(kv));
+	}
+}
+
 static void kill_at_any_point(void **state)
 {
 	struct kv *kv;
@@ -425,7 +465,7 @@ int main(void)
 		T(survives_close),
 		T(many_threads),
 		T(grows_and_shrinks),
-		T(power_loss),
+		T(power_loss), T(new_store),
 		T(kill_at_any_point),
 		T(lazy_reaches_the_disk),
 		T(no_descriptor_leaks_into_children),
