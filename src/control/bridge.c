@@ -1,4 +1,4 @@
-#include "control/build.h"
+#include "control/gwfrontend.h"
 
 #include "base/mem.h"
 #include "control/caps.h"
@@ -123,23 +123,18 @@ static struct err *solve_frontend(struct build *b, struct ctx *ctx,
 	struct run r = { .build = b };
 	struct err *e;
 
-	if (str_eq_cstr(name, "gateway.v0") && c->frontend_gateway) {
-		struct str source = opt_of(req, "source");
+	bool gateway = str_eq_cstr(name, "gateway.v0") && c->frontend_gateway;
 
-		if (!source.len)
-			return err_new(ERR_UNKNOWN, "no source specified for gateway");
-		if (!str_eq_cstr(source, "dockerfile.v0"))
-			return err_new(ERR_UNIMPLEMENTED,
-				       "frontend images are not supported: cannot run %.*s",
-				       STR_ARG(source));
-		name = source;
-	}
-	if (!str_eq_cstr(name, "dockerfile.v0") || !c->frontend_dockerfile)
+	if (!gateway && !(str_eq_cstr(name, "dockerfile.v0") && c->frontend_dockerfile))
 		return err_new(ERR_UNKNOWN, "frontend %s not found", req->frontend);
 	r.base.ops = &run_ops;
 	r.base.info = &r.info;
 	fill_info(&r, req);
-	e = dockerfile_build(ctx, &r.base, ret);
+	/* "gateway.v0" with the name of a built-in one is that one. */
+	if (gateway && str_eq_cstr(opt_of(req, "source"), "dockerfile.v0") &&
+	    !opt_of(req, "context:dockerfile.v0").ptr)
+		gateway = !c->frontend_dockerfile;
+	e = gateway ? gwfrontend_build(b, ctx, &r.base, ret) : dockerfile_build(ctx, &r.base, ret);
 	arena_fini(&r.arena);
 	return e;
 }
@@ -233,7 +228,8 @@ struct err *build_resolve_source_meta(
 	Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse *img;
 	struct imagemeta meta;
 	struct str id, scheme;
-	struct vprogress *step = NULL;
+	struct vprogress *step;
+	const char *name;
 	struct err *e;
 	bool layout;
 
@@ -245,13 +241,13 @@ struct err *build_resolve_source_meta(
 	if (!layout && !str_eq_cstr(scheme, "docker-image"))
 		return err_new(ERR_UNIMPLEMENTED, "resolving metadata of %s is not supported",
 			       req->source->identifier);
-	if (*req->logname)
-		step = progress_step(job_progress(b->job), str_from(req->logname), req->logname);
+	name = *req->logname
+		       ? req->logname
+		       : arena_printf(a, "resolve image config for %s", req->source->identifier);
+	step = progress_step(job_progress(b->job), str_from(name), name);
 	e = resolve_image(b, ctx, req->source, layout, req->platform, a, &meta);
-	if (step) {
-		vprogress_complete(step, false, e);
-		vprogress_unref(step);
-	}
+	vprogress_complete(step, false, e);
+	vprogress_unref(step);
 	if (e)
 		return e;
 	out = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse);

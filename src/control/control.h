@@ -21,6 +21,7 @@ struct control_gc_rule {
 
 struct control {
 	struct ctx *ctx; /* of the daemon */
+	struct grpc_loop *loop;
 	struct solver *solver;
 	struct worker *worker;
 	struct exporter_host host;
@@ -31,6 +32,8 @@ struct control {
 	bool gc;
 	unsigned entitlements; /* that builds may ask for: enum entitlement bits */
 	bool frontend_dockerfile, frontend_gateway;
+	const struct str *gateway_allowed; /* repositories of frontend images; none: all */
+	size_t n_gateway_allowed;
 	const char *version, *revision;
 	const char *cgroup_parent;
 	const char *room_path; /* control/room.h */

@@ -163,6 +163,7 @@ static void make_control(struct daemon *d)
 
 	*c = (struct control){
 		.ctx = d->ctx,
+		.loop = d->loop,
 		.solver = d->solver,
 		.worker = &d->worker.worker,
 		.host = {
@@ -178,6 +179,8 @@ static void make_control(struct daemon *d)
 		.entitlements = entitlements_of(cfg),
 		.frontend_dockerfile = cfg->frontend_dockerfile,
 		.frontend_gateway = cfg->frontend_gateway,
+		.gateway_allowed = cfg->gateway_allowed.items,
+		.n_gateway_allowed = cfg->gateway_allowed.n,
 		.version = buildkit_version,
 		.revision = buildkit_revision,
 		.cgroup_parent = cfg->oci.default_cgroup_parent,

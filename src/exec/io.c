@@ -22,6 +22,10 @@ static struct err *open_pipes(struct io_pump *p)
 	for (int i = 0; i < 2; i++) {
 		int fds[2];
 
+		if (i == 0 && p->io->stdout_fd) {
+			TRY(fd_dup(*p->io->stdout_fd, &p->child[1]));
+			continue;
+		}
 		TRY(fd_pipe(fds));
 		p->ours[i] = fds[0];
 		p->child[i + 1] = fds[1];

@@ -60,6 +60,9 @@ struct exec_spec {
 
 struct exec_io {
 	int stdin_fd; /* -1: /dev/null; borrowed */
+	/* Where stdout goes instead of to output: for a peer that reads it by itself. Borrowed; not
+	 * with a terminal. NULL is the rule. */
+	const int *stdout_fd;
 	/* Called from one thread with output as it comes. stream 1 or 2; of a terminal always 1. */
 	void (*output)(void *arg, int stream, struct str data);
 	void *arg;

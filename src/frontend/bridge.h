@@ -187,4 +187,21 @@ struct str bridge_opt(const struct bridge *b, struct str key);
 struct err *dockerfile_build(struct ctx *ctx, struct bridge *b,
 			     struct frontend_result *ret) ERR_RESULT;
 
+/* "unsupported frontend capability X" (UNIMPLEMENTED), with its detail. */
+struct err *frontend_missing_cap(struct str name) ERR_RESULT;
+
+/* A frontend that is an image: its file system, and what its configuration says. In the arena. */
+struct frontend_image {
+	Pb__Definition *def;
+	struct str digest; /* of the manifest; empty if it comes from elsewhere */
+	struct str *env, *entrypoint;
+	size_t n_env, n_entrypoint;
+	struct str cwd;
+	struct frontend_kv *labels; /* by key */
+	size_t n_labels;
+};
+/* source is a reference; a named context of that name (option "context:...") stands for it. */
+struct err *frontend_image_find(struct ctx *ctx, struct bridge *b, struct str source,
+				struct arena *a, struct frontend_image *ret) ERR_RESULT;
+
 #endif

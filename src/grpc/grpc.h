@@ -72,6 +72,10 @@ struct err *grpc_server_listen(struct grpc_server *s, int take_fd, struct grpc_t
 /* Serves one connection that is already there: a socket, or a pair of pipe ends (rfd != wfd).
  * Owned. */
 struct err *grpc_server_attach_fd(struct grpc_server *s, int take_rfd, int take_wfd) ERR_RESULT;
+/* The same, and blocks until the connection ends; closes it when ctx does, whose error it is
+ * then. */
+struct err *grpc_server_serve_fd(struct grpc_server *s, struct ctx *ctx, int take_rfd,
+				 int take_wfd) ERR_RESULT;
 /* Serves a connection whose bytes travel in another stream's messages (BytesMessage{data=1}).
  * Blocks until it ends. */
 struct err *grpc_server_serve_tunnel(struct grpc_server *s, struct ctx *ctx,

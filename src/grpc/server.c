@@ -308,21 +308,20 @@ static void close_one_loop(void *arg)
 		}
 }
 
-struct err *grpc_server_serve_tunnel(struct grpc_server *s, struct ctx *ctx,
-				     struct grpc_stream *carrier)
+/* Attaches and waits for the end, which is at the latest that of ctx. */
+static struct err *serve_one(struct attach *a, struct ctx *ctx)
 {
-	bool down = false;
-	struct attach a = { .server = s, .carrier = carrier, .ret_down = &down };
+	struct grpc_server *s = a->server;
 	struct err *e = NULL;
+	bool down = false;
 
-	if (carrier->loop != s->loop)
-		return err_new(ERR_INTERNAL, "the carrier is on another loop");
-	loop_run(s->loop, attach_loop, &a);
+	a->ret_down = &down;
+	loop_run(s->loop, attach_loop, a);
 	lock_take(&s->lock);
 	while (!down && !e)
 		e = cond_wait(&s->cond, &s->lock, ctx);
 	if (e) {
-		struct close_one c = { s, a.conn };
+		struct close_one c = { s, a->conn };
 
 		lock_drop(&s->lock);
 		loop_run(s->loop, close_one_loop, &c);
@@ -331,8 +330,26 @@ struct err *grpc_server_serve_tunnel(struct grpc_server *s, struct ctx *ctx,
 			cond_wait_uninterrupted(&s->cond, &s->lock);
 	}
 	lock_drop(&s->lock);
-	/* Cancelling resets the carrier too, which may be seen first. */
+	e = err_first(a->err, e);
+	/* Cancelling resets a carrier too, which may be seen first. */
 	return e ? e : ctx_err(ctx);
+}
+
+struct err *grpc_server_serve_fd(struct grpc_server *s, struct ctx *ctx, int rfd, int wfd)
+{
+	struct attach a = { .server = s, .rfd = rfd, .wfd = wfd };
+
+	return serve_one(&a, ctx);
+}
+
+struct err *grpc_server_serve_tunnel(struct grpc_server *s, struct ctx *ctx,
+				     struct grpc_stream *carrier)
+{
+	struct attach a = { .server = s, .carrier = carrier };
+
+	if (carrier->loop != s->loop)
+		return err_new(ERR_INTERNAL, "the carrier is on another loop");
+	return serve_one(&a, ctx);
 }
 
 /* ---- listeners ---- */

@@ -79,6 +79,21 @@ static void warn(void *arg, const struct lint_rule *rule, const char *text, stru
 
 /* ---- capabilities, other frontends ---- */
 
+struct err *frontend_missing_cap(struct str name)
+{
+	SCOPED_BUF(json, SIZE_MAX);
+	struct json_out j;
+	struct err *e = err_new(ERR_UNIMPLEMENTED, "unsupported frontend capability %.*s",
+				STR_ARG(name));
+
+	json_out_init(&j, &json, NULL);
+	json_obj_begin(&j);
+	json_kstr(&j, "name", name);
+	json_obj_end(&j);
+	err_add_detail(e, CAP_DETAIL, buf_str(&json));
+	return e;
+}
+
 static struct err *check_caps(struct df *df, bool *ret_forward)
 {
 	static const char *const known[] = {
@@ -91,9 +106,7 @@ static struct err *check_caps(struct df *df, bool *ret_forward)
 
 	*ret_forward = false;
 	while (list.len && str_next(&list, ',', &cap)) {
-		SCOPED_BUF(json, SIZE_MAX);
 		struct str name, flags;
-		struct json_out j;
 		bool found = false;
 
 		str_cut(cap, '+', &name, &flags);
@@ -102,13 +115,7 @@ static struct err *check_caps(struct df *df, bool *ret_forward)
 		if (found)
 			continue;
 		err_free(e);
-		e = err_new(ERR_UNIMPLEMENTED, "unsupported frontend capability %.*s",
-			    STR_ARG(name));
-		json_out_init(&j, &json, NULL);
-		json_obj_begin(&j);
-		json_kstr(&j, "name", name);
-		json_obj_end(&j);
-		err_add_detail(e, CAP_DETAIL, buf_str(&json));
+		e = frontend_missing_cap(name);
 		*ret_forward = str_find_str(cap, STR("+forward")) >= 0;
 		if (!*ret_forward)
 			break;
@@ -373,14 +380,14 @@ static struct err *build_platforms(struct df *df, struct ctx *ctx, struct fronte
 
 /* ---- the frontend ---- */
 
-static void df_init(struct df *df, struct bridge *b)
+void df_init(struct df *df, struct bridge *b)
 {
 	*df = (struct df) { .bridge = b };
 	once_init(&df->ignore_once);
 	lock_init(&df->meta_lock, LOCK_FRONTEND);
 }
 
-static void df_fini(struct df *df)
+void df_fini(struct df *df)
 {
 	bridge_ref_put(df->context.http_ref);
 	df_meta_fini(df);

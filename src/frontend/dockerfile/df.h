@@ -56,6 +56,10 @@ struct df {
 	struct meta_entry *meta;
 };
 
+/* ---- build.c ---- */
+void df_init(struct df *df, struct bridge *b);
+void df_fini(struct df *df);
+
 /* ---- context.c ---- */
 struct err *context_init(struct df *df, struct ctx *ctx) ERR_RESULT;
 /* Reads the Dockerfile and, if it is there, the ignore file that goes with it. */
