@@ -83,8 +83,8 @@ struct err *frontend_missing_cap(struct str name)
 {
 	SCOPED_BUF(json, SIZE_MAX);
 	struct json_out j;
-	struct err *e = err_new(ERR_UNIMPLEMENTED, "unsupported frontend capability %.*s",
-				STR_ARG(name));
+	struct err *e =
+		err_new(ERR_UNIMPLEMENTED, "unsupported frontend capability %.*s", STR_ARG(name));
 
 	json_out_init(&j, &json, NULL);
 	json_obj_begin(&j);
