@@ -196,6 +196,13 @@ class Running:
                     b.finished_at = time.monotonic()
                     self.done.append(b)
 
+    def stop_new(self):
+        """Lets those go on that have begun."""
+        with self.lock:
+            self.todo = []
+        for t in self.threads:
+            t.join()
+
     def stop(self):
         """The daemon is gone: its clients see that by themselves."""
         with self.lock:
@@ -218,10 +225,10 @@ def rebuild(daemon, build):
         build.kind = kind
 
 
-def storecheck(soak, root, empty=False):
+def storecheck(soak, root, empty=False, wrap=()):
     """None, or what the checker has found."""
     tool = soak.build / "meson" / "tests" / "soak" / "storecheck"
-    r = subprocess.run([tool, root, *(["empty"] if empty else [])], capture_output=True, text=True)
+    r = subprocess.run([*wrap, tool, root, *(["empty"] if empty else [])], capture_output=True, text=True)
     return None if r.returncode == 0 else (r.stdout + r.stderr)[-3000:]
 
 

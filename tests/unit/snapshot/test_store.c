@@ -90,6 +90,101 @@ static void what_was_not_on_the_disk_is_dropped(void **state)
 	in_snapshot(t, "three", "test $(cat c) = 33");
 }
 
+static void edit(struct shot *t, const char *name, const char *script)
+{
+	assert_ok(snapshot_wake(t->s, str_from(name)));
+	in_snapshot(t, name, script);
+}
+
+static void active_ones_are_kept_only_at_rest(void **state)
+{
+	struct shot *t = *state;
+
+	assert_ok(snapshot_prepare(t->s, STR("idle"), STR_NONE));
+	assert_ok(snapshot_prepare(t->s, STR("used"), STR_NONE));
+	assert_ok(snapshot_prepare(t->s, STR("new"), STR_NONE));
+	in_snapshot(t, "idle", "echo 1 > a");
+	in_snapshot(t, "used", "echo 1 > a");
+	assert_ok(snapshot_rest(t->s, STR("idle")));
+	assert_ok(snapshot_rest(t->s, STR("used")));
+	store_sync_now(store_of(t->s));
+	/* Torn from here on, also when the next syncfs passes meanwhile. */
+	edit(t, "used", "echo 2 > a");
+	store_sync_now(store_of(t->s));
+	power_cut(t);
+	assert_int_equal(reboot(t), 2);
+	shot_open(t);
+	assert_true(exists(t, "idle"));
+	assert_false(exists(t, "used"));
+	assert_false(exists(t, "new"));
+	/* A kill takes none, and what was let rest again is kept. */
+	edit(t, "idle", "echo 2 > a");
+	power_cut(t);
+	shot_open(t);
+	in_snapshot(t, "idle", "test $(cat a) = 2");
+	edit(t, "idle", "echo 3 > a");
+	assert_ok(snapshot_rest(t->s, STR("idle")));
+	store_sync_now(store_of(t->s));
+	power_cut(t);
+	assert_int_equal(reboot(t), 0);
+	shot_open(t);
+	in_snapshot(t, "idle", "test $(cat a) = 3");
+	assert_err(snapshot_wake(t->s, STR("nothing")), "snapshot nothing does not exist");
+	make(t, "whole", "", "true");
+	assert_err(snapshot_wake(t->s, STR("whole")), "not active");
+}
+
+/* What is joined for a snapshot that is on the disk is itself not there yet. */
+static void joined_layers_are_recorded_when_they_are_on_the_disk(void **state)
+{
+	struct shot *t = *state;
+	struct snap *s;
+	char name[16], parent[16] = "";
+
+	if (t->native)
+		return;
+	for (int i = 0; i < 130; i++) {
+		(void)snprintf(name, sizeof(name), "s%d", i);
+		make(t, name, parent, "echo x > f$(ls | wc -l)");
+		(void)snprintf(parent, sizeof(parent), "%s", name);
+		if (i == 126)
+			store_sync_now(store_of(t->s));
+	}
+	for (int round = 0; round < 2; round++) {
+		bool joined = false;
+
+		if (round)
+			store_sync_now(store_of(t->s));
+		power_cut(t);
+		/* The same boot: only what is on the disk may be named. */
+		shot_open(t);
+		for (int i = 0; i < 130; i++) {
+			(void)snprintf(name, sizeof(name), "s%d", i);
+			s = map_get(&store_of(t->s)->snaps, str_from(name));
+			assert_non_null(s);
+			joined = joined || s->n_joined;
+		}
+		assert_int_equal(joined, round);
+		if (!round) {
+			/* Made anew. */
+			make(t, "t0", "s129", "test $(ls | wc -l) = 130");
+			make(t, "t1", "t0", "true");
+		}
+	}
+	in_snapshot(t, "t1", "test $(ls | wc -l) = 130");
+}
+
+static void clean_stop_syncs(void **state)
+{
+	struct shot *t = *state;
+
+	make(t, "one", "", "echo 1 > a");
+	snapshotter_free(t->s);
+	assert_int_equal(reboot(t), 0);
+	shot_open(t);
+	in_snapshot(t, "one", "test $(cat a) = 1");
+}
+
 static void junk_is_dropped(void **state)
 {
 	struct shot *t = *state;
@@ -168,6 +263,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SHOT_TEST(what_was_not_on_the_disk_is_dropped),
+		SHOT_TEST(active_ones_are_kept_only_at_rest),
+		SHOT_TEST(joined_layers_are_recorded_when_they_are_on_the_disk),
+		SHOT_TEST(clean_stop_syncs),
 		SHOT_TEST(junk_is_dropped),
 		SHOT_TEST(by_many_threads),
 	};
