@@ -157,7 +157,8 @@ static struct err *solve_and_export(struct build *b, struct exporter **exporters
 				    struct map *response)
 {
 	const Moby__Buildkit__V1__SolveRequest *req = b->req;
-	bool driven = !*req->frontend && (!req->definition || !req->definition->n_def);
+	/* A definition that is there but empty is the empty tree. */
+	bool driven = !*req->frontend && !req->definition;
 	struct frontend_result result = { 0 };
 	struct err *e;
 
