@@ -75,6 +75,9 @@ struct cache_fetcher {
 	void (*ref)(void *arg);
 	void (*unref)(void *arg);
 	void *arg;
+	/* Only for a record that has no other way to its tree. For one that holds records of
+	 * another cache, which may in turn come to hold this one. */
+	bool last_resort;
 };
 struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref *parent,
 			      const struct cache_blob *b, const struct cache_fetcher *f,

@@ -7,6 +7,7 @@
 #define CACHE_CACHE_IMPL_H
 
 #include "cache/cache.h"
+#include "cache/filter.h"
 
 #include "base/id.h"
 #include "base/list.h"
@@ -210,12 +211,6 @@ void hashtree_free(struct hashtree *t);
 struct hashtree *hashtree_take_unstored_locked(struct cache *c, const char *key);
 
 /* ---- filter.c ---- */
-struct filter;
-/* ORed. INVALID_ARGUMENT with the position on bad syntax. NULL list: matches all. */
-struct err *filter_parse(struct arena *a, const struct str *list, size_t n,
-			 struct filter **ret) ERR_RESULT;
-void filter_free(struct filter *f); /* NULL is fine */
-void filter_freep(struct filter **f);
 bool filter_match(const struct filter *f, const struct cache_usage *u);
 
 #endif

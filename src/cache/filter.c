@@ -1,10 +1,12 @@
-/* containerd's filter syntax over usage records:
+/* containerd's filter syntax:
  *   filter   := selector ("," selector)*          all must match
  *   selector := fieldpath [("==" | "!=" | "~=") value]
  *   field    := [A-Za-z0-9_]+ | quoted            parts of a path are joined by "."
  *   value    := quoted | graphic characters up to a comma or white space
  * Quotes are "..." with Go's escapes; after ~= also /.../ and |...|. Source: containerd's
  * documentation of filters, its messages as buildkitd prints them. */
+#include "cache/filter.h"
+
 #include "cache/cache_impl.h"
 
 #include "base/buf.h"
@@ -415,9 +417,10 @@ void filter_freep(struct filter **f)
 
 /* ---- matching ---- */
 
-static bool get_field(const struct cache_usage *u, struct str field, struct buf *join,
-		      struct str *ret)
+static bool usage_field(const void *arg, struct str field, struct buf *join, struct str *ret)
 {
+	const struct cache_usage *u = arg;
+
 	*ret = STR_NONE;
 	if (str_eq_cstr(field, "id"))
 		*ret = u->id;
@@ -464,11 +467,11 @@ static bool regex_matches(const pcre2_code *re, struct str s)
 	return n >= 0;
 }
 
-static bool selector_matches(const struct selector *s, const struct cache_usage *u)
+static bool selector_matches(const struct selector *s, filter_field get, const void *of)
 {
 	SCOPED_BUF(join, LIMIT_FILTER * 16);
 	struct str value;
-	bool present = get_field(u, s->field, &join, &value);
+	bool present = get(of, s->field, &join, &value);
 
 	switch (s->op) {
 	case OP_PRESENT:
@@ -483,7 +486,7 @@ static bool selector_matches(const struct selector *s, const struct cache_usage 
 	return false;
 }
 
-bool filter_match(const struct filter *f, const struct cache_usage *u)
+bool filter_match_fields(const struct filter *f, filter_field get, const void *of)
 {
 	if (f->all)
 		return true;
@@ -491,9 +494,14 @@ bool filter_match(const struct filter *f, const struct cache_usage *u)
 		bool all = true;
 
 		for (const struct selector *s = alt->selectors; s && all; s = s->next)
-			all = selector_matches(s, u);
+			all = selector_matches(s, get, of);
 		if (all)
 			return true;
 	}
 	return false;
+}
+
+bool filter_match(const struct filter *f, const struct cache_usage *u)
+{
+	return filter_match_fields(f, usage_field, u);
 }

@@ -365,7 +365,7 @@ struct err *cache_get_by_blob(struct cache *c, struct ctx *ctx, struct cache_ref
 		record_link_locked(r, &p, p ? 1 : 0);
 		record_add_variant_locked(r, variant_new(&b->desc, &b->diff_id, -1));
 	}
-	if (f)
+	if (f && !(f->last_resort && (!record_is_lazy(r) || r->fetchers.len)))
 		record_add_fetcher_locked(r, f, &drop);
 	*ret = record_ref_locked(r);
 	cache_mark_dirty_locked(r);

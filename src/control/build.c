@@ -1,23 +1,33 @@
 #include "control/build.h"
 
 #include "base/mem.h"
+#include "op/workers.h"
 
-/* ---- the worker as frontends see it ---- */
+/* ---- the workers as frontends see them ---- */
 
-static void fill_worker(struct build *b)
+static void fill_worker(struct build *b, const struct worker *w, struct bridge_worker *ret)
 {
-	struct control *c = b->control;
-	struct frontend_kv *labels = ARENA_NEW_N(&b->arena, struct frontend_kv, c->n_labels);
+	struct frontend_kv *labels = ARENA_NEW_N(&b->arena, struct frontend_kv, w->n_labels + 1);
 
-	for (size_t i = 0; i < c->n_labels; i++)
-		labels[i] = (struct frontend_kv) { c->labels[i].key, c->labels[i].value };
-	b->worker_info = (struct bridge_worker) {
-		.id = str_from(c->worker->id),
+	for (size_t i = 0; i < w->n_labels; i++)
+		labels[i] = (struct frontend_kv) { w->labels[i].key, w->labels[i].value };
+	*ret = (struct bridge_worker) {
+		.id = str_from(w->id),
 		.labels = labels,
-		.n_labels = c->n_labels,
-		.platforms = c->worker->platforms,
-		.n_platforms = c->worker->n_platforms,
+		.n_labels = w->n_labels,
+		.platforms = w->platforms,
+		.n_platforms = w->n_platforms,
 	};
+}
+
+static void fill_workers(struct build *b)
+{
+	const struct control *c = b->control;
+
+	b->workers = ARENA_NEW_N(&b->arena, struct bridge_worker, c->n_workers + 1);
+	b->n_workers = c->n_workers;
+	for (size_t i = 0; i < c->n_workers; i++)
+		fill_worker(b, c->workers[i].worker, &b->workers[i]);
 }
 
 static struct err *grant_entitlements(struct build *b)
@@ -51,7 +61,7 @@ struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_are
 	b->session_id = str_from(req->session);
 	b->sessions = session_group_new(*req->session ? req->session : NULL);
 	lock_init(&b->lock, LOCK_BRIDGE);
-	fill_worker(b);
+	fill_workers(b);
 	e = grant_entitlements(b);
 	if (!e)
 		e = job_new(c->solver, b->ref, b->sessions, &b->job);
@@ -93,18 +103,17 @@ void build_note_failure(struct build *b, struct op_failure *f, struct err *e)
 	op_failure_detail(f, e, inputs, mounts);
 }
 
-bool build_failed_result(struct build *b, const char *id, struct cache_ref **ret)
+struct err *build_failed_result(struct build *b, const char *id, struct cache_ref **ret,
+				bool *ret_found)
 {
 	struct result *r;
-	struct cache_ref *ref;
 
-	LOCKED(&b->lock);
+	lock_take(&b->lock);
 	r = map_get(&b->failed_results, str_from(id));
-	if (!r)
-		return false;
-	ref = op_result_ref(r);
-	*ret = ref ? cache_ref_clone(ref) : NULL;
-	return true;
+	lock_drop(&b->lock);
+	*ret_found = r != NULL;
+	/* The build holds it to its end. */
+	return r ? worker_bring(b->control->worker, b->ctx, r, ret) : NULL;
 }
 
 static void free_failed_results(struct build *b)

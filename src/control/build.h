@@ -14,7 +14,8 @@ struct build {
 	struct str session_id, ref;
 	unsigned entitlements;
 	const Moby__Buildkit__V1__SolveRequest *req; /* in arena */
-	struct bridge_worker worker_info;
+	struct bridge_worker *workers;               /* in arena */
+	size_t n_workers;
 
 	struct lock lock;
 	/* What failed steps left, by the id that errors name it with: id -> struct result *, held
@@ -26,9 +27,10 @@ struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_are
 		      const Moby__Buildkit__V1__SolveRequest *req, struct build **ret) ERR_RESULT;
 /* Lets go of the job; all refs must have gone. */
 void build_free(struct build *b);
-/* The tree behind an id of errdefs.Solve: a new reference, or NULL for the empty tree. False when
- * there is none. */
-bool build_failed_result(struct build *b, const char *id, struct cache_ref **ret);
+/* The tree behind an id of errdefs.Solve, on the default worker: a new reference, or NULL for the
+ * empty tree. */
+struct err *build_failed_result(struct build *b, const char *id, struct cache_ref **ret,
+				bool *ret_found) ERR_RESULT;
 /* Registers what the failed operation left, and adds the ids to the error. */
 void build_note_failure(struct build *b, struct op_failure *f, struct err *e);
 
@@ -36,7 +38,8 @@ void build_note_failure(struct build *b, struct op_failure *f, struct err *e);
 /* graph is taken; def is copied. */
 struct bridge_ref *lazyref_new(struct build *b, struct graph *take_graph, uint32_t vertex,
 			       uint32_t output, const Pb__Definition *def);
-/* Evaluates, then the record: borrowed from the ref, NULL for an empty tree. r NULL is that too. */
+/* Evaluates, then the record, on the default worker: borrowed from the ref, NULL for an empty tree.
+ * r NULL is that too. */
 struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx,
 			      struct cache_ref **ret) ERR_RESULT;
 /* The key of what was evaluated, borrowed; NULL for an empty tree. */

@@ -4,7 +4,19 @@
 #include "base/mem.h"
 #include "grpc/message.h"
 
-/* Read access to the worker's blobs. */
+/* Read access to the workers' blobs. */
+
+/* The first that has the blob; the default one when none has. */
+static struct content *store_with(struct control *c, struct ctx *ctx, const struct digest *d)
+{
+	for (size_t i = 1; i < c->n_workers; i++) {
+		struct content *s = cache_content(c->workers[i].worker->cache);
+
+		if (!content_has(cache_content(c->worker->cache), ctx, d) && content_has(s, ctx, d))
+			return s;
+	}
+	return cache_content(c->worker->cache);
+}
 
 static Containerd__Services__Content__V1__Info *info_pb(struct arena *a,
 							const struct content_info *ci)
@@ -42,7 +54,7 @@ struct err *content_info_rpc(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	TRY(grpc_recv_request(s, ctx, &a,
 			      &containerd__services__content__v1__info_request__descriptor, &req));
 	TRY(digest_parse(str_from(req->digest), &d));
-	TRY(content_info(cache_content(c->worker->cache), ctx, &a, &d, &ci));
+	TRY(content_info(store_with(c, ctx, &d), ctx, &a, &d, &ci));
 	reply.info = info_pb(&a, &ci);
 	return grpc_send_msg(s, ctx, &reply);
 }
@@ -138,7 +150,7 @@ struct err *content_read_rpc(struct ctx *ctx, struct grpc_stream *s, void *arg)
 			      &containerd__services__content__v1__read_content_request__descriptor,
 			      &req));
 	TRY(digest_parse(str_from(req->digest), &d));
-	TRY(content_open(cache_content(c->worker->cache), ctx, &d, &r));
+	TRY(content_open(store_with(c, ctx, &d), ctx, &d, &r));
 	if (req->offset < 0 || req->size < 0 || (uint64_t)req->offset > r->size)
 		return err_new(ERR_OUT_OF_RANGE, "read past object length %llu bytes",
 			       (unsigned long long)r->size);

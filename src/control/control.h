@@ -15,22 +15,23 @@
 /* Of the Dockerfile language that the built-in frontend speaks. */
 #define CONTROL_DOCKERFILE_VERSION "1.28.0"
 
-struct control_gc_rule {
-	struct cache_prune prune;
+/* A worker, and how it is kept small. */
+struct control_worker {
+	struct worker *worker;
+	struct cache_prune *gc_rules;
+	size_t n_gc_rules;
+	bool gc;
 };
 
 struct control {
 	struct ctx *ctx; /* of the daemon */
 	struct grpc_loop *loop;
 	struct solver *solver;
-	struct worker *worker;
-	struct exporter_host host;
-	struct exporter_kv *labels; /* of the worker, sorted */
-	size_t n_labels;
-	struct cache_prune *gc_rules;
-	size_t n_gc_rules;
-	bool gc;
-	unsigned entitlements; /* that builds may ask for: enum entitlement bits */
+	struct worker *worker; /* the default one: the first of them */
+	const struct control_worker *workers;
+	size_t n_workers;
+	struct exporter_host host; /* on the default worker */
+	unsigned entitlements;     /* that builds may ask for: enum entitlement bits */
 	bool frontend_dockerfile, frontend_gateway;
 	const struct str *gateway_allowed; /* repositories of frontend images; none: all */
 	size_t n_gateway_allowed;
@@ -58,7 +59,8 @@ extern const size_t control_n_methods;
 void control_schedule_gc(struct control *c);
 
 /* ---- shared by the RPC files ---- */
-Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a);
+Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a,
+							       const struct control_worker *w);
 Moby__Buildkit__V1__UsageRecord *control_usage_record(struct arena *a, const struct cache_usage *u);
 /* The header "buildkit-current-timestamp" for clients to work out clock skew. */
 struct err *control_send_timestamp(struct grpc_stream *s) ERR_RESULT;

@@ -75,8 +75,12 @@ static struct err *find_ref(struct gateway *g, struct ctx *ctx, const Pb__Mount 
 	struct bridge_ref *r;
 	struct cache_ref *ref = NULL;
 	struct err *e;
+	bool found;
 
-	if (!*m->resultid || build_failed_result(g->build, m->resultid, ret))
+	if (!*m->resultid)
+		return NULL;
+	TRY(build_failed_result(g->build, m->resultid, ret, &found));
+	if (found)
 		return NULL;
 	e = gateway_ref(g, m->resultid, &r);
 	if (e) {

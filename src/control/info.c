@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "grpc/message.h"
+#include "op/workers.h"
 
 static Moby__Buildkit__V1__Types__BuildkitVersion *version(struct control *c, struct arena *a)
 {
@@ -45,33 +46,35 @@ static Moby__Buildkit__V1__Types__GCPolicy *policy(struct arena *a, const struct
 	return p;
 }
 
-Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a)
+Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a,
+							       const struct control_worker *cw)
 {
+	const struct worker *worker = cw->worker;
 	Moby__Buildkit__V1__Types__WorkerRecord *w =
 		ARENA_NEW(a, Moby__Buildkit__V1__Types__WorkerRecord);
 
 	moby__buildkit__v1__types__worker_record__init(w);
-	w->id = (char *)c->worker->id;
-	w->n_labels = c->n_labels;
+	w->id = (char *)worker->id;
+	w->n_labels = worker->n_labels;
 	w->labels = ARENA_NEW_N(a, Moby__Buildkit__V1__Types__WorkerRecord__LabelsEntry *,
-				c->n_labels + 1);
-	for (size_t i = 0; i < c->n_labels; i++) {
+				worker->n_labels + 1);
+	for (size_t i = 0; i < worker->n_labels; i++) {
 		Moby__Buildkit__V1__Types__WorkerRecord__LabelsEntry *e =
 			ARENA_NEW(a, Moby__Buildkit__V1__Types__WorkerRecord__LabelsEntry);
 
 		moby__buildkit__v1__types__worker_record__labels_entry__init(e);
-		e->key = str_cstr(a, c->labels[i].key);
-		e->value = str_cstr(a, c->labels[i].value);
+		e->key = str_cstr(a, worker->labels[i].key);
+		e->value = str_cstr(a, worker->labels[i].value);
 		w->labels[i] = e;
 	}
-	w->n_platforms = c->worker->n_platforms;
+	w->n_platforms = worker->n_platforms;
 	w->platforms = ARENA_NEW_N(a, Pb__Platform *, w->n_platforms + 1);
 	for (size_t i = 0; i < w->n_platforms; i++)
-		w->platforms[i] = platform_pb(a, c->worker->platforms[i]);
-	w->n_gcpolicy = c->gc ? c->n_gc_rules : 0;
+		w->platforms[i] = platform_pb(a, worker->platforms[i]);
+	w->n_gcpolicy = cw->gc ? cw->n_gc_rules : 0;
 	w->gcpolicy = ARENA_NEW_N(a, Moby__Buildkit__V1__Types__GCPolicy *, w->n_gcpolicy + 1);
 	for (size_t i = 0; i < w->n_gcpolicy; i++)
-		w->gcpolicy[i] = policy(a, &c->gc_rules[i]);
+		w->gcpolicy[i] = policy(a, &cw->gc_rules[i]);
 	w->buildkitversion = version(c, a);
 	return w;
 }
@@ -83,20 +86,20 @@ struct err *control_list_workers(struct ctx *ctx, struct grpc_stream *s, void *a
 	Moby__Buildkit__V1__ListWorkersRequest *req;
 	Moby__Buildkit__V1__ListWorkersResponse reply =
 		MOBY__BUILDKIT__V1__LIST_WORKERS_RESPONSE__INIT;
-	Moby__Buildkit__V1__Types__WorkerRecord *rec[1];
+	CLEANUP(filter_freep) struct filter *f = NULL;
+	struct str *filters;
 
 	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__list_workers_request__descriptor,
 			      &req));
-	rec[0] = control_worker_record(c, &a);
-	reply.record = rec;
-	reply.n_record = 1;
-	for (size_t i = 0; i < req->n_filter; i++) {
-		/* With one worker only `id==X` can make a difference. */
-		struct str want = str_trim_prefix(str_from(req->filter[i]), STR("id=="));
-
-		if (want.len != strlen(req->filter[i]) && !str_eq_cstr(want, c->worker->id))
-			reply.n_record = 0;
-	}
+	filters = ARENA_NEW_N(&a, struct str, req->n_filter + 1);
+	for (size_t i = 0; i < req->n_filter; i++)
+		filters[i] = str_from(req->filter[i]);
+	TRY(filter_parse(&a, filters, req->n_filter, &f));
+	reply.record = ARENA_NEW_N(&a, Moby__Buildkit__V1__Types__WorkerRecord *, c->n_workers + 1);
+	for (size_t i = 0; i < c->n_workers; i++)
+		if (worker_matches(c->workers[i].worker, f))
+			reply.record[reply.n_record++] =
+				control_worker_record(c, &a, &c->workers[i]);
 	return grpc_send_msg(s, ctx, &reply);
 }
 

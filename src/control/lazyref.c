@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "control/files.h"
+#include "op/workers.h"
 
 /* A definition's result, made when somebody looks. */
 struct lazyref {
@@ -15,6 +16,8 @@ struct lazyref {
 	struct lock lock;
 	bool built;
 	struct build_result result;
+	bool brought;
+	struct cache_ref *here; /* the result on the default worker, once it was wanted there */
 };
 
 static struct lazyref *of(struct bridge_ref *r)
@@ -58,14 +61,35 @@ static struct err *evaluate(struct bridge_ref *r, struct ctx *ctx)
 	return NULL;
 }
 
+/* On the worker that made it: good for a look. */
+static struct err *cache_ref_there(struct bridge_ref *r, struct ctx *ctx, struct cache_ref **ret)
+{
+	TRY(evaluate(r, ctx));
+	*ret = op_result_ref(of(r)->result.result);
+	return NULL;
+}
+
 struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx, struct cache_ref **ret)
 {
-	if (!r) {
+	struct lazyref *l = r ? of(r) : NULL;
+	struct cache_ref *here;
+
+	if (!l) {
 		*ret = NULL;
 		return NULL;
 	}
 	TRY(evaluate(r, ctx));
-	*ret = op_result_ref(of(r)->result.result);
+	/* Two callers at once get the same record. */
+	TRY(worker_bring(l->build->control->worker, ctx, l->result.result, &here));
+	lock_take(&l->lock);
+	if (!l->brought) {
+		l->here = here;
+		l->brought = true;
+		here = NULL;
+	}
+	*ret = l->here;
+	lock_drop(&l->lock);
+	cache_ref_release(here);
 	return NULL;
 }
 
@@ -84,7 +108,7 @@ static struct err *read_file(struct bridge_ref *r, struct ctx *ctx, struct str p
 {
 	struct cache_ref *c;
 
-	TRY(lazyref_cache_ref(r, ctx, &c));
+	TRY(cache_ref_there(r, ctx, &c));
 	return files_read(of(r)->build->control, ctx, c, path, offset, length, out);
 }
 
@@ -93,7 +117,7 @@ static struct err *stat_file(struct bridge_ref *r, struct ctx *ctx, struct str p
 {
 	struct cache_ref *c;
 
-	TRY(lazyref_cache_ref(r, ctx, &c));
+	TRY(cache_ref_there(r, ctx, &c));
 	return files_stat(of(r)->build->control, ctx, c, path, a, ret);
 }
 
@@ -103,7 +127,7 @@ static struct err *read_dir(struct bridge_ref *r, struct ctx *ctx, struct str pa
 {
 	struct cache_ref *c;
 
-	TRY(lazyref_cache_ref(r, ctx, &c));
+	TRY(cache_ref_there(r, ctx, &c));
 	return files_list(of(r)->build->control, ctx, c, path, include, a, ret, ret_n);
 }
 
@@ -116,6 +140,7 @@ static void lazyref_free(struct bridge_ref *r)
 {
 	struct lazyref *l = of(r);
 
+	cache_ref_release(l->here);
 	if (l->built)
 		build_result_fini(l->build->control->solver, &l->result);
 	graph_unref(l->graph);

@@ -88,15 +88,15 @@ static struct err *ping(struct gateway *g, struct ctx *ctx, struct grpc_stream *
 	Moby__Buildkit__V1__Frontend__PingRequest *req;
 	Moby__Buildkit__V1__Frontend__PongResponse r =
 		MOBY__BUILDKIT__V1__FRONTEND__PONG_RESPONSE__INIT;
-	Moby__Buildkit__V1__Types__WorkerRecord *w[1];
+	struct control *c = g->build->control;
 
 	TRY(grpc_recv_request(s, ctx, a, &moby__buildkit__v1__frontend__ping_request__descriptor,
 			      &req));
 	r.frontendapicaps = bridge_frontend_caps(a, &r.n_frontendapicaps);
 	r.llbcaps = op_caps(a, &r.n_llbcaps);
-	w[0] = control_worker_record(g->build->control, a);
-	r.workers = w;
-	r.n_workers = 1;
+	r.workers = ARENA_NEW_N(a, Moby__Buildkit__V1__Types__WorkerRecord *, c->n_workers + 1);
+	for (size_t i = 0; i < c->n_workers; i++)
+		r.workers[r.n_workers++] = control_worker_record(c, a, &c->workers[i]);
 	return grpc_send_msg(s, ctx, &r);
 }
 

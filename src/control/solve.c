@@ -251,8 +251,8 @@ struct err *control_solve(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	e = run(c, ctx, &a, req, &response);
 	leave(c);
 	/* What was built is found again even if we are killed right after the answer. */
-	if (!e)
-		e = cache_flush(c->worker->cache, false);
+	for (size_t i = 0; i < c->n_workers && !e; i++)
+		e = cache_flush(c->workers[i].worker->cache, false);
 	control_schedule_gc(c);
 	if (!e)
 		e = reply(ctx, s, &response);

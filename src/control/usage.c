@@ -47,30 +47,38 @@ struct err *control_disk_usage(struct ctx *ctx, struct grpc_stream *s, void *arg
 	SCOPED_ARENA(a);
 	Moby__Buildkit__V1__DiskUsageRequest *req;
 	Moby__Buildkit__V1__DiskUsageResponse reply = MOBY__BUILDKIT__V1__DISK_USAGE_RESPONSE__INIT;
-	struct cache_usage *u;
-	size_t n;
+	struct str *filters;
 
 	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__disk_usage_request__descriptor,
 			      &req));
-	TRY(cache_disk_usage(c->worker->cache, ctx, &a, filters_of(&a, req->filter, req->n_filter),
-			     req->n_filter, req->agelimit, &u, &n));
-	reply.record = ARENA_NEW_N(&a, Moby__Buildkit__V1__UsageRecord *, n + 1);
-	reply.n_record = n;
-	for (size_t i = 0; i < n; i++)
-		reply.record[i] = control_usage_record(&a, &u[i]);
+	filters = filters_of(&a, req->filter, req->n_filter);
+	for (size_t k = 0; k < c->n_workers; k++) {
+		Moby__Buildkit__V1__UsageRecord **all;
+		struct cache_usage *u;
+		size_t n;
+
+		TRY(cache_disk_usage(c->workers[k].worker->cache, ctx, &a, filters, req->n_filter,
+				     req->agelimit, &u, &n));
+		all = ARENA_NEW_N(&a, Moby__Buildkit__V1__UsageRecord *, reply.n_record + n + 1);
+		if (reply.n_record)
+			memcpy(all, reply.record, reply.n_record * sizeof(*all));
+		reply.record = all;
+		for (size_t i = 0; i < n; i++)
+			reply.record[reply.n_record++] = control_usage_record(&a, &u[i]);
+	}
 	return grpc_send_msg(s, ctx, &reply);
 }
 
 /* On a full disk once more, with the room that was kept for it. */
-static struct err *prune(struct control *c, struct ctx *ctx, const struct cache_prune *rules,
-			 size_t n, struct err *(*each)(void *arg, const struct cache_usage *u),
-			 void *arg)
+static struct err *prune(struct control *c, struct ctx *ctx, const struct worker *w,
+			 const struct cache_prune *rules, size_t n,
+			 struct err *(*each)(void *arg, const struct cache_usage *u), void *arg)
 {
-	struct err *e = cache_prune(c->worker->cache, ctx, rules, n, each, arg);
+	struct err *e = cache_prune(w->cache, ctx, rules, n, each, arg);
 
 	if (err_is(e, ERR_RESOURCE_EXHAUSTED) && room_use(c->room_path)) {
 		err_free(e);
-		e = cache_prune(c->worker->cache, ctx, rules, n, each, arg);
+		e = cache_prune(w->cache, ctx, rules, n, each, arg);
 	}
 	if (!e)
 		room_make(c->room_path);
@@ -113,7 +121,7 @@ struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	Moby__Buildkit__V1__PruneRequest *req;
 	struct sender to = { s, ctx };
 	struct cache_prune rule;
-	struct err *e;
+	struct err *e = NULL;
 
 	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__prune_request__descriptor, &req));
 	rule = (struct cache_prune) {
@@ -127,7 +135,8 @@ struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	};
 	/* With no build about, nothing can want a blob that no record knows. */
 	rule.idle = start_sweep(c);
-	e = prune(c, ctx, &rule, 1, send_pruned, &to);
+	for (size_t i = 0; i < c->n_workers && !e; i++)
+		e = prune(c, ctx, c->workers[i].worker, &rule, 1, send_pruned, &to);
 	if (rule.idle)
 		end_sweep(c);
 	return e ? e : solver_release_unreferenced(c->solver, ctx);
@@ -155,8 +164,13 @@ static struct err *run_gc(struct ctx *ctx, void *arg)
 	c->gc_pending = false;
 	c->last_gc_ns = clock_now();
 	lock_drop(&c->lock);
-	if (!e)
-		e = prune(c, ctx, c->gc_rules, c->n_gc_rules, count_pruned, &freed);
+	for (size_t i = 0; i < c->n_workers && !e; i++) {
+		const struct control_worker *w = &c->workers[i];
+
+		if (w->gc && w->n_gc_rules)
+			e = prune(c, ctx, w->worker, w->gc_rules, w->n_gc_rules, count_pruned,
+				  &freed);
+	}
 	if (!e && freed)
 		e = solver_release_unreferenced(c->solver, ctx);
 	if (e && !ctx_done(ctx))
@@ -168,9 +182,11 @@ static struct err *run_gc(struct ctx *ctx, void *arg)
 
 void control_schedule_gc(struct control *c)
 {
-	bool start;
+	bool start, any = false;
 
-	if (!c->gc || !c->n_gc_rules)
+	for (size_t i = 0; i < c->n_workers; i++)
+		any |= c->workers[i].gc && c->workers[i].n_gc_rules;
+	if (!any)
 		return;
 	lock_take(&c->lock);
 	start = !c->gc_pending;

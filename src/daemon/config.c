@@ -12,6 +12,37 @@
 
 /* ---- readers of single keys; a key of the wrong type is an error, as in Go's decoder ---- */
 
+static const struct config_worker oci_defaults = {
+	.name = "oci",
+	.kind = WORKER_OCI,
+	.enabled = true,
+	.enabled_auto = true,
+	.snapshotter = "auto",
+	.gc = true,
+	.net_mode = "auto",
+	.cni_config_path = "/etc/buildkit/cni.json",
+	.cni_binary_path = "/opt/cni/bin",
+	.bridge_name = "buildkit0",
+	.bridge_subnet = "10.10.0.0/16",
+};
+
+static const struct config_worker containerd_defaults = {
+	.name = "containerd",
+	.kind = WORKER_CONTAINERD,
+	.enabled = true,
+	.enabled_auto = true,
+	.snapshotter = "overlayfs",
+	.gc = true,
+	.net_mode = "auto",
+	.cni_config_path = "/etc/buildkit/cni.json",
+	.cni_binary_path = "/opt/cni/bin",
+	.bridge_name = "buildkit0",
+	.bridge_subnet = "10.10.0.0/16",
+	.address = "/run/containerd/containerd.sock",
+	.namespace = "buildkit",
+	.runtime = "io.containerd.runc.v2",
+};
+
 static struct err *wrong_type(const struct toml *t, const char *want)
 {
 	return err_new(ERR_INVALID_ARGUMENT, "line %d: key %.*s: expected %s", t->line,
@@ -158,7 +189,7 @@ struct err *config_parse_size(struct str text, uint64_t disk_total, int64_t *ret
 /* ---- sections ---- */
 
 static struct err *read_gc(struct arena *a, const struct toml *t, const char *root,
-			   struct config_worker_oci *w)
+			   struct config_worker *w)
 {
 	struct gc_space space = { 0 };
 	const struct toml *list = toml_get(t, "gcpolicy");
@@ -193,10 +224,9 @@ static struct err *read_gc(struct arena *a, const struct toml *t, const char *ro
 	return NULL;
 }
 
-static struct err *read_oci(struct arena *a, const struct toml *t, struct config *c)
+static struct err *read_worker(struct arena *a, const struct toml *t, struct config_worker *w)
 {
-	struct config_worker_oci *w = &c->oci;
-	const struct toml *labels;
+	const struct toml *labels, *runtime;
 	bool set = false;
 
 	TRY(get_bool(t, "enabled", &w->enabled, &set));
@@ -232,7 +262,60 @@ static struct err *read_oci(struct arena *a, const struct toml *t, struct config
 	TRY(get_int(t, "cniPoolSize", &w->cni_pool_size));
 	TRY(get_string(a, t, "bridgeName", &w->bridge_name));
 	TRY(get_string(a, t, "bridgeSubnet", &w->bridge_subnet));
+	TRY(get_string(a, t, "address", &w->address));
+	TRY(get_string(a, t, "namespace", &w->namespace));
+	runtime = toml_get(t, "runtime");
+	if (runtime && runtime->type == TOML_TABLE) {
+		TRY(get_string(a, runtime, "name", &w->runtime));
+		TRY(get_string(a, runtime, "path", &w->runtime_path));
+	}
 	return NULL;
+}
+
+/* Tables with a type; others are not ours, as the original would not read them. */
+static struct err *read_more_workers(struct arena *a, const struct toml *t, struct config *c)
+{
+	size_t n = 0;
+
+	for (const struct toml *w = t->child; w; w = w->next)
+		n++;
+	c->more = ARENA_NEW_N(a, struct config_worker, n + 1);
+	for (const struct toml *w = t->child; w; w = w->next) {
+		struct config_worker *to = &c->more[c->n_more];
+		const char *type = NULL;
+
+		if (w->type != TOML_TABLE || str_eq_cstr(w->key, "oci") ||
+		    str_eq_cstr(w->key, "containerd"))
+			continue;
+		TRY(get_string(a, w, "type", &type));
+		if (!type)
+			continue;
+		if (strcmp(type, "oci") != 0 && strcmp(type, "containerd") != 0)
+			return err_new(ERR_INVALID_ARGUMENT,
+				       "line %d: worker %.*s: unknown type \"%s\"", w->line,
+				       STR_ARG(w->key), type);
+		*to = strcmp(type, "oci") == 0 ? oci_defaults : containerd_defaults;
+		to->name = str_cstr(a, w->key);
+		to->enabled = true;
+		to->enabled_auto = false;
+		TRY(read_worker(a, w, to));
+		c->n_more++;
+	}
+	return NULL;
+}
+
+const struct config_worker **config_workers(const struct config *c, struct arena *a, size_t *ret_n)
+{
+	const struct config_worker **all =
+		ARENA_NEW_N(a, const struct config_worker *, c->n_more + 2);
+	size_t n = 0;
+
+	all[n++] = &c->oci;
+	all[n++] = &c->containerd;
+	for (size_t i = 0; i < c->n_more; i++)
+		all[n++] = &c->more[i];
+	*ret_n = n;
+	return all;
 }
 
 static struct err *get_tristate(const struct toml *t, const char *key, int *ret)
@@ -315,7 +398,7 @@ static void warn(struct arena *a, struct config *c, const char *text)
 static struct err *read_toml(struct arena *a, const struct toml *t, struct config *c)
 {
 	const struct toml *s;
-	bool debug = false, trace = false, b;
+	bool debug = false, trace = false;
 
 	TRY(get_bool(t, "debug", &debug, NULL));
 	TRY(get_bool(t, "trace", &trace, NULL));
@@ -373,12 +456,11 @@ static struct err *read_toml(struct arena *a, const struct toml *t, struct confi
 		}
 	}
 	if ((s = toml_path(t, "worker.oci")))
-		TRY(read_oci(a, s, c));
-	if ((s = toml_path(t, "worker.containerd"))) {
-		b = false;
-		TRY(get_bool(s, "enabled", &b, NULL));
-		c->containerd_enabled = b;
-	}
+		TRY(read_worker(a, s, &c->oci));
+	if ((s = toml_path(t, "worker.containerd")))
+		TRY(read_worker(a, s, &c->containerd));
+	if ((s = toml_path(t, "worker")))
+		TRY(read_more_workers(a, s, c));
 	return read_registries(a, toml_get(t, "registry"), c);
 }
 
@@ -412,7 +494,7 @@ static void set_defaults(struct config *c)
 {
 	static struct str addr[] = { STR("unix:///run/buildkit/buildkitd.sock") };
 
-	*c = (struct config){
+	*c = (struct config) {
 		.root = "/var/lib/buildkit",
 		.addresses = { addr, 1 },
 		.uid = -1,
@@ -425,17 +507,8 @@ static void set_defaults(struct config *c)
 		.frontend_gateway = true,
 		.history_max_age_ns = 48 * 3600 * NSEC_PER_SEC,
 		.history_max_entries = 50,
-		.oci = {
-			.enabled = true,
-			.enabled_auto = true,
-			.snapshotter = "auto",
-			.gc = true,
-			.net_mode = "auto",
-			.cni_config_path = "/etc/buildkit/cni.json",
-			.cni_binary_path = "/opt/cni/bin",
-			.bridge_name = "buildkit0",
-			.bridge_subnet = "10.10.0.0/16",
-		},
+		.oci = oci_defaults,
+		.containerd = containerd_defaults,
 	};
 }
 
@@ -444,7 +517,7 @@ struct err *config_load(struct arena *a, int argc, char **argv, struct config *r
 	struct daemon_flags f = { .config_path = "/etc/buildkit/buildkitd.toml" };
 	SCOPED_BUF(text, LIMIT_TOML_FILE);
 	struct toml *root;
-	const struct toml *oci;
+	const struct toml *workers;
 	struct config c;
 
 	set_defaults(&c);
@@ -460,8 +533,13 @@ struct err *config_load(struct arena *a, int argc, char **argv, struct config *r
 	TRYW(read_toml(a, root, &c), "failed to parse config");
 	TRY(daemon_flags_apply(a, &f, &c));
 	/* Sizes in percent are of the disk under the final root. */
-	oci = toml_path(root, "worker.oci");
-	TRYW(read_gc(a, oci, c.root, &c.oci), "failed to parse config");
+	workers = toml_get(root, "worker");
+	TRYW(read_gc(a, toml_get(workers, "oci"), c.root, &c.oci), "failed to parse config");
+	TRYW(read_gc(a, toml_get(workers, "containerd"), c.root, &c.containerd),
+	     "failed to parse config");
+	for (size_t i = 0; i < c.n_more; i++)
+		TRYW(read_gc(a, toml_get(workers, c.more[i].name), c.root, &c.more[i]),
+		     "failed to parse config");
 	TRY(daemon_flags_apply_gc(a, &f, &c));
 	for (size_t i = 0; i < c.insecure_entitlements.n; i++) {
 		struct str e = c.insecure_entitlements.items[i];

@@ -19,7 +19,11 @@ struct config_gc_policy {
 	int64_t reserved_space, max_used_space, min_free_space;
 };
 
-struct config_worker_oci {
+enum worker_kind { WORKER_OCI, WORKER_CONTAINERD };
+
+struct config_worker {
+	const char *name; /* its table in the file: "oci", "containerd", or a further one's */
+	enum worker_kind kind;
 	bool enabled, enabled_auto;
 	struct oci_kv *labels;
 	size_t n_labels;
@@ -37,6 +41,10 @@ struct config_worker_oci {
 	const char *net_mode, *cni_config_path, *cni_binary_path;
 	int64_t cni_pool_size;
 	const char *bridge_name, *bridge_subnet;
+	/* containerd's */
+	const char *address; /* path of its socket */
+	const char *namespace;
+	const char *runtime, *runtime_path;
 };
 
 struct config {
@@ -55,8 +63,10 @@ struct config {
 	struct config_strs gateway_allowed;
 	bool history_set;
 	int64_t history_max_age_ns, history_max_entries;
-	struct config_worker_oci oci;
-	bool containerd_enabled; /* asked for explicitly */
+	struct config_worker oci, containerd;
+	/* Tables [worker.NAME] with a `type` of "oci" or "containerd": workers beside the two. */
+	struct config_worker *more;
+	size_t n_more;
 	struct registry_host_config *registries;
 	size_t n_registries;
 	bool show_version, show_help;
@@ -65,6 +75,8 @@ struct config {
 };
 
 struct err *config_load(struct arena *a, int argc, char **argv, struct config *ret) ERR_RESULT;
+/* All that may be enabled, in the order of preference: the first that is is the default. */
+const struct config_worker **config_workers(const struct config *c, struct arena *a, size_t *ret_n);
 
 /* "512MB" is 512 x 2^20, an integer is bytes, "N%" a part of disk_total. */
 struct err *config_parse_size(struct str text, uint64_t disk_total, int64_t *ret) ERR_RESULT;

@@ -37,7 +37,12 @@ struct daemon {
 	struct registry *registry;
 	struct httpc *http; /* of the http source */
 	struct session_manager *sessions;
-	struct oci_worker worker;
+	/* The first is the default one. */
+	struct daemon_worker *workers;
+	size_t n_workers;
+	struct worker **worker_list;
+	struct worker_set set;
+	struct arena arena;
 	struct result_ops results;
 	struct solver *solver;
 	struct control control;
@@ -155,42 +160,14 @@ static unsigned entitlements_of(const struct config *cfg)
 	return all;
 }
 
-static void make_control(struct daemon *d)
+static struct cache_prune *gc_rules(struct arena *a, const struct config_worker *wc)
 {
-	const struct config *cfg = d->cfg;
-	struct control *c = &d->control;
-	struct arena *a = &d->worker.arena;
+	struct cache_prune *rules = ARENA_NEW_N(a, struct cache_prune, wc->n_gc_policies + 1);
 
-	*c = (struct control){
-		.ctx = d->ctx,
-		.loop = d->loop,
-		.solver = d->solver,
-		.worker = &d->worker.worker,
-		.host = {
-			.cache = d->worker.cache,
-			.registry = d->registry,
-			.sessions = d->sessions,
-			.tmp_dir = d->worker.tmp_dir,
-			.platform = d->worker.platforms[0],
-		},
-		.labels = d->worker.labels,
-		.n_labels = d->worker.n_labels,
-		.gc = cfg->oci.gc,
-		.entitlements = entitlements_of(cfg),
-		.frontend_dockerfile = cfg->frontend_dockerfile,
-		.frontend_gateway = cfg->frontend_gateway,
-		.gateway_allowed = cfg->gateway_allowed.items,
-		.n_gateway_allowed = cfg->gateway_allowed.n,
-		.version = buildkit_version,
-		.revision = buildkit_revision,
-		.cgroup_parent = cfg->oci.default_cgroup_parent,
-		.room_path = arena_printf(a, "%s/room", cfg->root),
-	};
-	c->gc_rules = ARENA_NEW_N(a, struct cache_prune, cfg->oci.n_gc_policies);
-	for (size_t i = 0; i < cfg->oci.n_gc_policies; i++) {
-		const struct config_gc_policy *p = &cfg->oci.gc_policies[i];
+	for (size_t i = 0; i < wc->n_gc_policies; i++) {
+		const struct config_gc_policy *p = &wc->gc_policies[i];
 
-		c->gc_rules[c->n_gc_rules++] = (struct cache_prune) {
+		rules[i] = (struct cache_prune) {
 			.filters = p->filters.items,
 			.n_filters = p->filters.n,
 			.all = p->all,
@@ -200,9 +177,100 @@ static void make_control(struct daemon *d)
 			.min_free_space = p->min_free_space,
 		};
 	}
+	return rules;
+}
+
+static void make_control(struct daemon *d)
+{
+	const struct config *cfg = d->cfg;
+	struct control *c = &d->control;
+	struct daemon_worker *first = &d->workers[0];
+	struct control_worker *list = ARENA_NEW_N(&d->arena, struct control_worker, d->n_workers);
+
+	for (size_t i = 0; i < d->n_workers; i++) {
+		const struct config_worker *wc = d->workers[i].config;
+
+		list[i] = (struct control_worker) {
+			.worker = &d->workers[i].worker,
+			.gc_rules = gc_rules(&d->arena, wc),
+			.n_gc_rules = wc->n_gc_policies,
+			.gc = wc->gc,
+		};
+	}
+	*c = (struct control){
+		.ctx = d->ctx,
+		.loop = d->loop,
+		.solver = d->solver,
+		.worker = &first->worker,
+		.workers = list,
+		.n_workers = d->n_workers,
+		.host = {
+			.cache = first->cache,
+			.registry = d->registry,
+			.sessions = d->sessions,
+			.tmp_dir = first->tmp_dir,
+			.platform = first->platforms[0],
+		},
+		.entitlements = entitlements_of(cfg),
+		.frontend_dockerfile = cfg->frontend_dockerfile,
+		.frontend_gateway = cfg->frontend_gateway,
+		.gateway_allowed = cfg->gateway_allowed.items,
+		.n_gateway_allowed = cfg->gateway_allowed.n,
+		.version = buildkit_version,
+		.revision = buildkit_revision,
+		.cgroup_parent = first->config->default_cgroup_parent,
+		.room_path = arena_printf(&d->arena, "%s/room", cfg->root),
+	};
 	room_make(c->room_path);
 	control_init(c);
 	d->control_made = true;
+}
+
+/* One that is only tried may be missing what it needs. */
+static struct err *open_worker(struct daemon *d, const struct daemon_parts *p,
+			       const struct config_worker *wc)
+{
+	struct daemon_worker *w = &d->workers[d->n_workers];
+	struct err *e = daemon_worker_open(p, wc, w);
+
+	if (!e) {
+		d->worker_list[d->n_workers++] = &w->worker;
+		return NULL;
+	}
+	daemon_worker_close(w);
+	if (!wc->enabled_auto || wc->kind != WORKER_CONTAINERD)
+		return err_wrap(e, "failed to open worker %s", wc->name);
+	log_warn("skipping containerd worker: %s", err_text(e));
+	err_free(e);
+	return NULL;
+}
+
+static struct err *open_workers(struct daemon *d)
+{
+	struct daemon_parts p = {
+		.cfg = d->cfg,
+		.ctx = d->ctx,
+		.loop = d->loop,
+		.kv = d->kv,
+		.sessions = d->sessions,
+		.registry = d->registry,
+		.http = d->http,
+		.set = &d->set,
+	};
+	const struct config_worker **all;
+	size_t n;
+
+	all = config_workers(d->cfg, &d->arena, &n);
+	d->workers = mem_calloc(n + 1, sizeof(*d->workers));
+	d->worker_list = mem_calloc(n + 1, sizeof(*d->worker_list));
+	for (size_t i = 0; i < n; i++)
+		if (all[i]->enabled)
+			TRY(open_worker(d, &p, all[i]));
+	if (!d->n_workers)
+		return err_new(ERR_FAILED_PRECONDITION,
+			       "no worker found, rebuild the buildkit daemon?");
+	d->set = (struct worker_set) { d->worker_list, d->n_workers };
+	return NULL;
 }
 
 static struct err *open_all(struct daemon *d)
@@ -211,11 +279,6 @@ static struct err *open_all(struct daemon *d)
 	SCOPED_ARENA(a);
 	struct solver_config sc;
 
-	if (cfg->containerd_enabled)
-		return err_new(ERR_UNIMPLEMENTED, "the containerd worker is not supported");
-	if (!cfg->oci.enabled)
-		return err_new(ERR_FAILED_PRECONDITION,
-			       "no worker found, rebuild the buildkit daemon?");
 	TRY(grpc_loop_start(&d->loop));
 	TRY(lock_root(d));
 	TRY(open_sockets(d));
@@ -225,13 +288,13 @@ static struct err *open_all(struct daemon *d)
 			 arena_printf(&a, "buildkit/%s", buildkit_version), &d->registry));
 	d->sessions = session_manager_new(d->loop);
 	d->http = httpc_new(arena_printf(&a, "buildkit/%s", buildkit_version));
-	TRY(oci_worker_open(cfg, d->ctx, d->kv, d->sessions, d->registry, d->http, &d->worker));
-	op_result_ops_init(&d->results, &d->worker.worker);
+	TRY(open_workers(d));
+	op_result_ops_init(&d->results, &d->workers[0].worker);
 	sc = (struct solver_config) {
 		.kv = d->kv,
 		.results = &d->results,
 		.sessions = { group_new, group_add, group_free },
-		.spill_dir = d->worker.tmp_dir,
+		.spill_dir = d->workers[0].tmp_dir,
 		.log_limits = progress_limits_from_env(),
 	};
 	d->solver = solver_new(d->ctx, &sc);
@@ -249,7 +312,11 @@ static void close_all(struct daemon *d)
 		solver_free(d->solver);
 	if (d->control_made)
 		control_fini(&d->control);
-	oci_worker_close(&d->worker);
+	/* Lazy layers of one may hold records of another. */
+	for (size_t i = 0; i < d->n_workers; i++)
+		daemon_worker_close(&d->workers[i]);
+	free(d->workers);
+	free(d->worker_list);
 	if (d->sessions)
 		session_manager_free(d->sessions);
 	httpc_free(d->http);
@@ -274,6 +341,7 @@ static void close_all(struct daemon *d)
 		(void)close(d->lock_fd);
 	}
 	free(d->lock_path);
+	arena_fini(&d->arena);
 }
 
 /* ---- running ---- */

@@ -100,22 +100,43 @@ static size_t make_flags(struct daemon_flags *f, struct flag out[MAX_FLAGS])
 		     "(MB)"),
 		FLAG("containerd-worker", FLAG_STRING, containerd_worker,
 		     "enable containerd workers (true/false/auto)"),
-		FLAG_HIDDEN("containerd-worker-addr", FLAG_STRING, containerd_ignored),
-		FLAG_HIDDEN("containerd-worker-labels", FLAG_LIST, containerd_list),
-		FLAG_HIDDEN("containerd-worker-platform", FLAG_LIST, containerd_list),
-		FLAG_HIDDEN("containerd-worker-namespace", FLAG_STRING, containerd_ignored),
-		FLAG_HIDDEN("containerd-worker-runtime", FLAG_STRING, containerd_ignored),
-		FLAG_HIDDEN("containerd-worker-net", FLAG_STRING, containerd_ignored),
-		FLAG_HIDDEN("containerd-cni-config-path", FLAG_STRING, containerd_ignored),
-		FLAG_HIDDEN("containerd-cni-binary-dir", FLAG_STRING, containerd_ignored),
-		FLAG_HIDDEN("containerd-cni-pool-size", FLAG_INT, containerd_int),
-		FLAG_HIDDEN("containerd-worker-snapshotter", FLAG_STRING, containerd_ignored),
-		FLAG_HIDDEN("containerd-worker-apparmor-profile", FLAG_STRING, containerd_ignored),
-		FLAG_HIDDEN("containerd-worker-selinux", FLAG_BOOL, containerd_bool),
-		FLAG_HIDDEN("containerd-max-parallelism", FLAG_INT, containerd_int),
-		FLAG_HIDDEN("containerd-worker-rootless", FLAG_BOOL, containerd_bool),
-		FLAG_HIDDEN("containerd-worker-gc", FLAG_BOOL, containerd_bool),
-		FLAG_HIDDEN("containerd-worker-gc-keepstorage", FLAG_STRING, containerd_ignored),
+		FLAG("containerd-worker-addr", FLAG_STRING, ctd_address, "containerd socket"),
+		FLAG("containerd-worker-labels", FLAG_LIST, ctd_labels,
+		     "user-specific annotation labels (com.example.foo=bar)"),
+		FLAG_HIDDEN("containerd-worker-platform", FLAG_LIST, ctd_platforms),
+		FLAG_HIDDEN("containerd-worker-namespace", FLAG_STRING, ctd_namespace),
+		FLAG_HIDDEN("containerd-worker-runtime", FLAG_STRING, ctd_runtime),
+		FLAG("containerd-worker-net", FLAG_STRING, ctd_net,
+		     "worker network type (auto, cni or host)"),
+		FLAG("containerd-cni-config-path", FLAG_STRING, ctd_cni_config,
+		     "path of cni config file"),
+		FLAG("containerd-cni-binary-dir", FLAG_STRING, ctd_cni_bin,
+		     "path of cni binary files"),
+		{ .name = "containerd-cni-pool-size",
+		  .type = FLAG_INT,
+		  .value = &f->ctd_cni_pool,
+		  .was_set = &f->ctd_cni_pool_set,
+		  .help = "size of cni network namespace pool" },
+		FLAG("containerd-worker-snapshotter", FLAG_STRING, ctd_snapshotter,
+		     "snapshotter name to use"),
+		FLAG("containerd-worker-apparmor-profile", FLAG_STRING, ctd_apparmor,
+		     "set the name of the apparmor profile applied to containers"),
+		FLAG("containerd-worker-selinux", FLAG_BOOL, ctd_selinux, "apply SELinux labels"),
+		{ .name = "containerd-max-parallelism",
+		  .type = FLAG_INT,
+		  .value = &f->ctd_max_parallelism,
+		  .was_set = &f->ctd_max_parallelism_set,
+		  .help = "maximum number of parallel build steps that can be run at the same "
+			  "time" },
+		FLAG("containerd-worker-rootless", FLAG_BOOL, ctd_rootless, "enable rootless mode"),
+		{ .name = "containerd-worker-gc",
+		  .type = FLAG_BOOL,
+		  .value = &f->ctd_gc,
+		  .was_set = &f->ctd_gc_set,
+		  .help = "Enable automatic garbage collection on worker" },
+		FLAG("containerd-worker-gc-keepstorage", FLAG_STRING, ctd_gc_keepstorage,
+		     "Amount of storage GC keep locally, format \"Reserved[,Free[,Maximum]]\" "
+		     "(MB)"),
 	};
 	_Static_assert(ARRAY_SIZE(all) <= MAX_FLAGS, "raise MAX_FLAGS");
 
@@ -161,22 +182,22 @@ static void set_if(const char **to, const char *value)
 		*to = value;
 }
 
-static struct err *apply_enabled(const char *flag, struct config *c)
+static struct err *apply_enabled(const char *flag, struct config_worker *w)
 {
 	struct str s = str_from(flag);
 
 	if (str_eq_cstr(s, "auto")) {
-		c->oci.enabled = c->oci.enabled_auto = true;
+		w->enabled = w->enabled_auto = true;
 		return NULL;
 	}
-	if (!str_to_bool(s, &c->oci.enabled))
-		return err_new(ERR_INVALID_ARGUMENT, "invalid value %s for --oci-worker", flag);
-	c->oci.enabled_auto = false;
+	if (!str_to_bool(s, &w->enabled))
+		return err_new(ERR_INVALID_ARGUMENT, "invalid value %s for --%s-worker", flag,
+			       w->name);
+	w->enabled_auto = false;
 	return NULL;
 }
 
-static struct err *apply_labels(struct arena *a, const struct flag_list *l,
-				struct config_worker_oci *w)
+static struct err *apply_labels(struct arena *a, const struct flag_list *l, struct config_worker *w)
 {
 	struct oci_kv *kv = ARENA_NEW_N(a, struct oci_kv, w->n_labels + l->n);
 
@@ -194,9 +215,35 @@ static struct err *apply_labels(struct arena *a, const struct flag_list *l,
 	return NULL;
 }
 
+static struct err *apply_containerd(struct arena *a, const struct daemon_flags *f,
+				    struct config_worker *w)
+{
+	if (f->containerd_worker)
+		TRY(apply_enabled(f->containerd_worker, w));
+	set_if(&w->address, f->ctd_address);
+	if (f->ctd_labels.n)
+		TRY(apply_labels(a, &f->ctd_labels, w));
+	if (f->ctd_platforms.n)
+		w->platforms = to_strs(a, &f->ctd_platforms);
+	set_if(&w->namespace, f->ctd_namespace);
+	set_if(&w->runtime, f->ctd_runtime);
+	set_if(&w->net_mode, f->ctd_net);
+	set_if(&w->cni_config_path, f->ctd_cni_config);
+	set_if(&w->cni_binary_path, f->ctd_cni_bin);
+	if (f->ctd_cni_pool_set)
+		w->cni_pool_size = f->ctd_cni_pool;
+	set_if(&w->snapshotter, f->ctd_snapshotter);
+	set_if(&w->apparmor_profile, f->ctd_apparmor);
+	w->selinux |= f->ctd_selinux;
+	if (f->ctd_max_parallelism_set)
+		w->max_parallelism = f->ctd_max_parallelism;
+	w->rootless |= f->ctd_rootless || f->rootless;
+	return NULL;
+}
+
 struct err *daemon_flags_apply(struct arena *a, const struct daemon_flags *f, struct config *c)
 {
-	struct config_worker_oci *w = &c->oci;
+	struct config_worker *w = &c->oci;
 
 	set_if(&c->root, f->root);
 	set_if(&c->log_format, f->log_format);
@@ -218,7 +265,7 @@ struct err *daemon_flags_apply(struct arena *a, const struct daemon_flags *f, st
 	if (f->allow_entitlement.n)
 		c->insecure_entitlements = to_strs(a, &f->allow_entitlement);
 	if (f->oci_worker)
-		TRY(apply_enabled(f->oci_worker, c));
+		TRY(apply_enabled(f->oci_worker, w));
 	if (f->oci_labels.n)
 		TRY(apply_labels(a, &f->oci_labels, w));
 	set_if(&w->snapshotter, f->oci_snapshotter);
@@ -240,32 +287,37 @@ struct err *daemon_flags_apply(struct arena *a, const struct daemon_flags *f, st
 	if (w->no_process_sandbox && !w->rootless)
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "can't enable NoProcessSandbox without Rootless");
-	if (f->containerd_worker && str_eq_cstr(str_from(f->containerd_worker), "true"))
-		c->containerd_enabled = true;
-	else if (f->containerd_worker)
-		c->containerd_enabled = false;
+	return apply_containerd(a, f, &c->containerd);
+}
+
+/* "Reserved[,Free[,Maximum]]" in MB. */
+static struct err *apply_keepstorage(struct arena *a, const char *flag, const char *root,
+				     struct config_worker *w)
+{
+	struct gc_space s = { .set = true };
+	int64_t *to[] = { &s.reserved, &s.min_free, &s.max_used };
+	struct str rest = str_from(flag), field;
+	size_t i = 0;
+
+	if (!flag)
+		return NULL;
+	while (str_next(&rest, ',', &field)) {
+		if (i >= ARRAY_SIZE(to) || !str_to_i64(field, to[i]))
+			return err_new(ERR_INVALID_ARGUMENT,
+				       "invalid value %s for --%s-worker-gc-keepstorage", flag,
+				       w->name);
+		*to[i++] *= 1000000;
+	}
+	gcpolicy_default(a, &s, gcpolicy_disk_total(root), w);
 	return NULL;
 }
 
 struct err *daemon_flags_apply_gc(struct arena *a, const struct daemon_flags *f, struct config *c)
 {
-	struct gc_space s = { .set = true };
-	struct str rest, field;
-	int64_t *to[] = { &s.reserved, &s.min_free, &s.max_used };
-	size_t i = 0;
-
 	if (f->oci_gc_set)
 		c->oci.gc = f->oci_gc;
-	if (!f->oci_gc_keepstorage)
-		return NULL;
-	rest = str_from(f->oci_gc_keepstorage);
-	while (str_next(&rest, ',', &field)) {
-		if (i >= ARRAY_SIZE(to) || !str_to_i64(field, to[i]))
-			return err_new(ERR_INVALID_ARGUMENT,
-				       "invalid value %s for --oci-worker-gc-keepstorage",
-				       f->oci_gc_keepstorage);
-		*to[i++] *= 1000000;
-	}
-	gcpolicy_default(a, &s, gcpolicy_disk_total(c->root), &c->oci);
-	return NULL;
+	if (f->ctd_gc_set)
+		c->containerd.gc = f->ctd_gc;
+	TRY(apply_keepstorage(a, f->oci_gc_keepstorage, c->root, &c->oci));
+	return apply_keepstorage(a, f->ctd_gc_keepstorage, c->root, &c->containerd);
 }

@@ -20,17 +20,19 @@ struct daemon_flags {
 	bool oci_selinux, oci_rootless, oci_no_process_sandbox, oci_gc;
 	bool oci_gc_set, oci_cni_pool_set, oci_max_parallelism_set;
 	/* containerd worker */
-	const char *containerd_worker, *containerd_ignored;
-	struct flag_list containerd_list;
-	bool containerd_bool;
-	int64_t containerd_int;
+	const char *containerd_worker, *ctd_address, *ctd_namespace, *ctd_runtime, *ctd_net,
+		*ctd_cni_config, *ctd_cni_bin, *ctd_snapshotter, *ctd_apparmor, *ctd_gc_keepstorage;
+	struct flag_list ctd_labels, ctd_platforms;
+	int64_t ctd_cni_pool, ctd_max_parallelism;
+	bool ctd_selinux, ctd_rootless, ctd_gc;
+	bool ctd_gc_set, ctd_cni_pool_set, ctd_max_parallelism_set;
 };
 
 struct err *daemon_flags_parse(struct arena *a, int argc, char **argv,
 			       struct daemon_flags *f) ERR_RESULT;
 struct err *daemon_flags_apply(struct arena *a, const struct daemon_flags *f,
 			       struct config *c) ERR_RESULT;
-/* --oci-worker-gc-keepstorage, after the policies are known. */
+/* --*-worker-gc-keepstorage, after the policies are known. */
 struct err *daemon_flags_apply_gc(struct arena *a, const struct daemon_flags *f,
 				  struct config *c) ERR_RESULT;
 

@@ -28,7 +28,7 @@ static int64_t percent(uint64_t disk, uint64_t n)
 }
 
 void gcpolicy_default(struct arena *a, const struct gc_space *space, uint64_t disk,
-		      struct config_worker_oci *w)
+		      struct config_worker *w)
 {
 	static struct str cheap[] = { STR("type==source.local"), STR("type==exec.cachemount"),
 				      STR("type==source.git.checkout") };

@@ -12,6 +12,6 @@ struct gc_space {
 /* Size of the file system that holds root (or its nearest existing parent); 0 unknown. */
 uint64_t gcpolicy_disk_total(const char *root);
 void gcpolicy_default(struct arena *a, const struct gc_space *space, uint64_t disk_total,
-		      struct config_worker_oci *w);
+		      struct config_worker *w);
 
 #endif

@@ -52,9 +52,10 @@ static bool overlay_is_sure(const char *root)
 	return false;
 }
 
-static struct err *pick_snapshotter(const struct config *cfg, const char **ret)
+static struct err *pick_snapshotter(const struct config *cfg, const struct config_worker *wc,
+				    const char **ret)
 {
-	const char *s = cfg->oci.snapshotter;
+	const char *s = wc->snapshotter;
 
 	if (strcmp(s, "auto") == 0) {
 		TRY(file_mkdirs(AT_FDCWD, cfg->root, 0700));
@@ -71,24 +72,24 @@ static struct err *pick_snapshotter(const struct config *cfg, const char **ret)
 
 /* Results in the solver's cache name the worker, so both are in one store; the file is for
  * people and other programs. */
-static struct err *read_id(struct oci_worker *w, struct kv *kv)
+static struct err *read_id(struct daemon_worker *w)
 {
 	char *path = arena_printf(&w->arena, "%s/workerid", w->dir);
 	struct str id;
 	bool found;
 
-	TRY(kv_get1(kv, "worker", str_from("id"), &w->arena, &id, &found));
+	TRY(kv_get1(w->kv, "worker", str_from("id"), &w->arena, &id, &found));
 	if (found) {
 		w->id = str_heap(id);
 		return NULL;
 	}
 	w->id = str_heap(str_from(id_new(&w->arena)));
-	TRY(kv_put1(kv, KV_LAZY, "worker", str_from("id"), str_from(w->id)));
+	TRY(kv_put1(w->kv, KV_LAZY, "worker", str_from("id"), str_from(w->id)));
 	return file_replace(AT_FDCWD, path, str_from(w->id), 0600, FILE_NO_SYNC);
 }
 
 /* Left-overs of an earlier run go; secrets live in memory only. */
-static struct err *make_scratch(struct oci_worker *w)
+static struct err *make_scratch(struct daemon_worker *w)
 {
 	w->tmp_dir = mem_printf("%s/tmp", w->dir);
 	w->secrets_dir = mem_printf("%s/secrets", w->dir);
@@ -100,7 +101,7 @@ static struct err *make_scratch(struct oci_worker *w)
 	return NULL;
 }
 
-static struct err *make_dir(struct oci_worker *w, const char *name, char **ret)
+static struct err *make_dir(struct daemon_worker *w, const char *name, char **ret)
 {
 	*ret = arena_printf(&w->arena, "%s/%s", w->dir, name);
 	return file_mkdirs(AT_FDCWD, *ret, 0700);
@@ -117,11 +118,13 @@ static const char *const *to_cstrs(struct arena *a, const struct config_strs *s)
 	return out;
 }
 
-static struct err *open_executor(const struct config *cfg, struct ctx *ctx, struct oci_worker *w)
+static struct err *open_executor(const struct config *cfg, const struct config_worker *o,
+				 const struct exec_driver *driver, struct ctx *ctx,
+				 struct daemon_worker *w)
 {
-	const struct config_worker_oci *o = &cfg->oci;
 	struct executor_config ec = {
 		.runtime = o->binary,
+		.driver = driver,
 		.net_mode = o->net_mode,
 		.cni_config = o->cni_config_path,
 		.cni_bin_dir = o->cni_binary_path,
@@ -149,16 +152,15 @@ static struct err *open_executor(const struct config *cfg, struct ctx *ctx, stru
 /* ---- platforms and labels ---- */
 
 /* The machine's own, its lower variants, and what it runs besides. */
-static struct err *find_platforms(const struct config *cfg, struct oci_worker *w)
+static struct err *find_platforms(const struct config_worker *wc, struct daemon_worker *w)
 {
 	struct platform def = platform_default();
 
-	if (cfg->oci.platforms.n) {
-		w->n_platforms = cfg->oci.platforms.n;
+	if (wc->platforms.n) {
+		w->n_platforms = wc->platforms.n;
 		w->platforms = ARENA_NEW_N(&w->arena, struct platform, w->n_platforms);
 		for (size_t i = 0; i < w->n_platforms; i++) {
-			TRY(platform_parse(&w->arena, cfg->oci.platforms.items[i],
-					   &w->platforms[i]));
+			TRY(platform_parse(&w->arena, wc->platforms.items[i], &w->platforms[i]));
 			w->platforms[i] = platform_normalize(w->platforms[i]);
 		}
 		return NULL;
@@ -183,42 +185,44 @@ static struct err *find_platforms(const struct config *cfg, struct oci_worker *w
 
 static int by_key(const void *a, const void *b)
 {
-	return str_cmp(((const struct exporter_kv *)a)->key, ((const struct exporter_kv *)b)->key);
+	return str_cmp(((const struct oci_kv *)a)->key, ((const struct oci_kv *)b)->key);
 }
 
-static void make_labels(const struct config *cfg, struct oci_worker *w, const char *snapshotter)
+static void make_labels(const struct config_worker *wc, struct daemon_worker *w,
+			const char *snapshotter, struct str containerd_uuid)
 {
 	char host[256] = "";
-	const struct exporter_kv own[] = {
-		{ STR(LABEL "executor"), STR("oci") },
+	bool ctd = wc->kind == WORKER_CONTAINERD;
+	struct oci_kv own[] = {
+		{ STR(LABEL "executor"), ctd ? STR("containerd") : STR("oci") },
 		{ STR(LABEL "snapshotter"), str_from(snapshotter) },
 		{ STR(LABEL "hostname"), str_from(host) },
 		{ STR(LABEL "network"), str_from(executor_net_label(w->executor)) },
-		{ STR(LABEL "oci.process-mode"),
-		  cfg->oci.no_process_sandbox ? STR("no-sandbox") : STR("sandbox") },
-		{ STR(LABEL "selinux.enabled"), cfg->oci.selinux ? STR("true") : STR("false") },
-		{ STR(LABEL "apparmor.profile"), str_from(cfg->oci.apparmor_profile) },
+		{ STR(LABEL "selinux.enabled"), wc->selinux ? STR("true") : STR("false") },
+		/* Those without a value are left out. */
+		{ STR(LABEL "oci.process-mode"), ctd                      ? STR_NONE
+						 : wc->no_process_sandbox ? STR("no-sandbox")
+									  : STR("sandbox") },
+		{ STR(LABEL "apparmor.profile"), str_from(wc->apparmor_profile) },
+		{ STR(LABEL "containerd.uuid"), containerd_uuid },
+		{ STR(LABEL "containerd.namespace"), ctd ? str_from(wc->namespace) : STR_NONE },
 	};
 	size_t n = 0;
 
 	(void)gethostname(host, sizeof(host) - 1);
-	w->labels = ARENA_NEW_N(&w->arena, struct exporter_kv, ARRAY_SIZE(own) + cfg->oci.n_labels);
-	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
-		struct str v =
-			str_eq_cstr(own[i].key, LABEL "hostname") ? str_from(host) : own[i].value;
-
-		if (str_eq_cstr(own[i].key, LABEL "apparmor.profile") && !v.len)
-			continue;
-		w->labels[n++] = (struct exporter_kv) { own[i].key, str_dup(&w->arena, v) };
-	}
-	for (size_t i = 0; i < cfg->oci.n_labels; i++)
-		w->labels[n++] =
-			(struct exporter_kv) { cfg->oci.labels[i].key, cfg->oci.labels[i].value };
+	own[2].value = str_from(host);
+	w->labels = ARENA_NEW_N(&w->arena, struct oci_kv, ARRAY_SIZE(own) + wc->n_labels);
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (own[i].value.len)
+			w->labels[n++] =
+				(struct oci_kv) { own[i].key, str_dup(&w->arena, own[i].value) };
+	for (size_t i = 0; i < wc->n_labels; i++)
+		w->labels[n++] = wc->labels[i];
 	qsort(w->labels, n, sizeof(*w->labels), by_key);
 	w->n_labels = n;
 }
 
-static struct err *add_sources(struct oci_worker *w, struct session_manager *sessions,
+static struct err *add_sources(struct daemon_worker *w, struct session_manager *sessions,
 			       struct registry *registry, struct httpc *client)
 {
 	char *state = arena_printf(&w->arena, "%s/local", w->dir);
@@ -237,52 +241,84 @@ static struct err *add_sources(struct oci_worker *w, struct session_manager *ses
 	return NULL;
 }
 
-struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv *kv,
-			    struct session_manager *sessions, struct registry *registry,
-			    struct httpc *client, struct oci_worker *w)
+/* ---- opening ---- */
+
+/* Where it keeps what it has; the first of a kind has the original's name for it. */
+static char *state_dir(const struct config *cfg, const struct config_worker *wc,
+		       const char *snapshotter)
+{
+	bool ctd = wc->kind == WORKER_CONTAINERD;
+	bool further = strcmp(wc->name, ctd ? "containerd" : "oci") != 0;
+
+	return mem_printf("%s/%s-%s%s%s", cfg->root, ctd ? "containerd" : "runc", snapshotter,
+			  further ? "-" : "", further ? wc->name : "");
+}
+
+static struct err *open_dir(const struct daemon_parts *p, const struct config_worker *wc,
+			    const char *snapshotter, struct daemon_worker *w)
+{
+	w->dir = state_dir(p->cfg, wc, snapshotter);
+	TRY(file_mkdirs(AT_FDCWD, w->dir, 0700));
+	w->kv = kv_scope(p->kv, strrchr(w->dir, '/') + 1);
+	TRY(read_id(w));
+	return make_scratch(w);
+}
+
+static struct err *open_oci(const struct daemon_parts *p, const struct config_worker *wc,
+			    struct daemon_worker *w)
 {
 	const char *snapshotter;
 	char *content_dir, *snapshot_dir;
 
-	TRY(pick_snapshotter(cfg, &snapshotter));
-	w->dir = mem_printf("%s/runc-%s", cfg->root, snapshotter);
-	TRY(file_mkdirs(AT_FDCWD, w->dir, 0700));
-	TRY(read_id(w, kv));
-	TRY(make_scratch(w));
+	TRY(pick_snapshotter(p->cfg, wc, &snapshotter));
+	TRY(open_dir(p, wc, snapshotter, w));
 	TRY(make_dir(w, "content", &content_dir));
 	TRY(make_dir(w, "snapshots", &snapshot_dir));
-	TRYW(content_open_fs(content_dir, kv, &w->content), "failed to open content store");
+	TRYW(content_open_fs(content_dir, w->kv, &w->content), "failed to open content store");
 	if (strcmp(snapshotter, "overlayfs") == 0)
-		TRYW(snapshotter_open_overlay(snapshot_dir, kv, &w->snapshotter),
+		TRYW(snapshotter_open_overlay(snapshot_dir, w->kv, &w->snapshotter),
 		     "failed to open snapshotter");
 	else
-		TRYW(snapshotter_open_native(snapshot_dir, kv, &w->snapshotter),
+		TRYW(snapshotter_open_native(snapshot_dir, w->kv, &w->snapshotter),
 		     "failed to open snapshotter");
-	TRYW(cache_open(kv, w->snapshotter, w->content, w->tmp_dir, ctx, &w->cache),
+	TRYW(open_executor(p->cfg, wc, NULL, p->ctx, w), "failed to open executor");
+	make_labels(wc, w, snapshotter, STR_NONE);
+	return NULL;
+}
+
+struct err *daemon_worker_open(const struct daemon_parts *p, const struct config_worker *wc,
+			       struct daemon_worker *w)
+{
+	if (wc->kind == WORKER_CONTAINERD)
+		return err_new(ERR_UNIMPLEMENTED, "the containerd worker is not supported");
+	TRY(open_oci(p, wc, w));
+	TRYW(cache_open(w->kv, w->snapshotter, w->content, w->tmp_dir, p->ctx, &w->cache),
 	     "failed to open cache");
 	w->cachemounts = cachemounts_new(w->cache);
-	TRYW(open_executor(cfg, ctx, w), "failed to open executor");
-	TRY(find_platforms(cfg, w));
-	make_labels(cfg, w, snapshotter);
-	TRY(add_sources(w, sessions, registry, client));
-	sem_init(&w->parallelism, (size_t)MAX(cfg->oci.max_parallelism, INT64_C(0)));
+	TRY(find_platforms(wc, w));
+	TRY(add_sources(w, p->sessions, p->registry, p->http));
+	sem_init(&w->parallelism, (size_t)MAX(wc->max_parallelism, INT64_C(0)));
+	w->config = wc;
 	w->worker = (struct worker) {
 		.id = w->id,
+		.labels = w->labels,
+		.n_labels = w->n_labels,
+		.set = p->set,
 		.cache = w->cache,
 		.cachemounts = w->cachemounts,
 		.executor = w->executor,
-		.sessions = sessions,
+		.sessions = p->sessions,
 		.sources = w->sources,
 		.platforms = w->platforms,
 		.n_platforms = w->n_platforms,
-		.parallelism = cfg->oci.max_parallelism > 0 ? &w->parallelism : NULL,
+		.parallelism = wc->max_parallelism > 0 ? &w->parallelism : NULL,
 		.tmp_dir = w->tmp_dir,
 		.secrets_dir = w->secrets_dir,
 	};
 	return NULL;
 }
 
-void oci_worker_close(struct oci_worker *w)
+void daemon_worker_close(struct daemon_worker *w)
 {
 	source_table_free(w->sources);
 	if (w->executor)
@@ -303,5 +339,7 @@ void oci_worker_close(struct oci_worker *w)
 	free(w->tmp_dir);
 	free(w->secrets_dir);
 	arena_fini(&w->arena);
-	*w = (struct oci_worker) { 0 };
+	if (w->kv)
+		err_free(kv_close(w->kv));
+	*w = (struct daemon_worker) { 0 };
 }

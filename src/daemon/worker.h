@@ -1,4 +1,5 @@
-/* The OCI worker: its state under <root>/runc-<snapshotter>/ and all that stands on it. */
+/* A worker of the daemon: its state under <root>/runc-<snapshotter>/ or containerd-<snapshotter>/,
+ * and all that stands on it. */
 #ifndef DAEMON_WORKER_H
 #define DAEMON_WORKER_H
 
@@ -8,8 +9,22 @@
 struct kv;
 struct httpc;
 
-struct oci_worker {
+/* What workers share; owned by the daemon. */
+struct daemon_parts {
+	const struct config *cfg;
+	struct ctx *ctx;
+	struct grpc_loop *loop;
+	struct kv *kv;
+	struct session_manager *sessions;
+	struct registry *registry;
+	struct httpc *http;
+	const struct worker_set *set; /* filled once all are open */
+};
+
+struct daemon_worker {
+	const struct config_worker *config;
 	char *dir, *id, *tmp_dir, *secrets_dir;
+	struct kv *kv; /* its part of the daemon's */
 	struct content *content;
 	struct snapshotter *snapshotter;
 	struct cache *cache;
@@ -19,16 +34,15 @@ struct oci_worker {
 	struct sem parallelism;
 	struct platform *platforms;
 	size_t n_platforms;
-	struct exporter_kv *labels;
+	struct oci_kv *labels;
 	size_t n_labels;
 	struct arena arena;
 	struct worker worker; /* what operations see */
 };
 
-struct err *oci_worker_open(const struct config *cfg, struct ctx *ctx, struct kv *kv,
-			    struct session_manager *sessions, struct registry *registry,
-			    struct httpc *client, struct oci_worker *ret) ERR_RESULT;
+struct err *daemon_worker_open(const struct daemon_parts *p, const struct config_worker *wc,
+			       struct daemon_worker *ret) ERR_RESULT;
 /* Also of one that opened half; zeroed memory is fine. */
-void oci_worker_close(struct oci_worker *w);
+void daemon_worker_close(struct daemon_worker *w);
 
 #endif

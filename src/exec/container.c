@@ -197,7 +197,7 @@ struct err *container_exec(struct container *c, struct ctx *ctx, const struct ex
 	j.process = arena_printf(&a, "%s/process%u.json", c->b.dir, number);
 	j.pid_name = arena_printf(&a, "pid%u", number);
 	TRY(write_process_file(c, p, &a, j.process));
-	TRY(runc_run(&c->b.e->runc, ctx, &j, &st));
+	TRY(executor_run_job(c->b.e, ctx, &j, &st));
 	*ret_exit = st.code;
 	return st.code ? exec_exit_error(st.code, false) : NULL;
 }

@@ -14,6 +14,8 @@ struct exec_control {
 	const struct proc *runtime; /* while it runs */
 	int master;
 	int kill_fd;
+	int wake_fd; /* while the process is another program's */
+	bool resized;
 	uint64_t pending; /* signals from before the start, a bit each */
 	unsigned rows, cols;
 };
@@ -23,7 +25,7 @@ struct exec_control *exec_control_new(void)
 	struct exec_control *c = NEW(struct exec_control);
 
 	lock_init(&c->lock, LOCK_LEAF);
-	c->master = -1;
+	c->master = c->wake_fd = -1;
 	c->kill_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return c;
 }
@@ -70,6 +72,8 @@ struct err *exec_control_signal(struct exec_control *c, struct str name)
 		proc_signal(c->runtime, sig);
 	else
 		c->pending |= UINT64_C(1) << sig;
+	if (c->wake_fd >= 0)
+		(void)eventfd_write(c->wake_fd, 1);
 	return NULL;
 }
 
@@ -86,6 +90,9 @@ void exec_control_resize(struct exec_control *c, unsigned rows, unsigned cols)
 	c->rows = rows;
 	c->cols = cols;
 	resize_locked(c);
+	c->resized = true;
+	if (c->wake_fd >= 0)
+		(void)eventfd_write(c->wake_fd, 1);
 	/* It makes the inner terminal as large as the outer one. */
 	if (c->runtime && c->master >= 0)
 		proc_signal(c->runtime, SIGWINCH);
@@ -112,6 +119,34 @@ void control_detach(struct exec_control *c)
 	LOCKED(&c->lock);
 	c->runtime = NULL;
 	c->master = -1;
+	if (c->wake_fd >= 0)
+		(void)close(c->wake_fd);
+	c->wake_fd = -1;
+}
+
+int control_attach_remote(struct exec_control *c)
+{
+	if (!c)
+		return -1;
+	LOCKED(&c->lock);
+	/* Readable at once if something came before. */
+	c->wake_fd = eventfd(c->pending || c->resized, EFD_CLOEXEC | EFD_NONBLOCK);
+	return c->wake_fd;
+}
+
+uint64_t control_take(struct exec_control *c, unsigned *ret_rows, unsigned *ret_cols)
+{
+	uint64_t signals;
+	eventfd_t n;
+
+	LOCKED(&c->lock);
+	(void)eventfd_read(c->wake_fd, &n);
+	*ret_rows = c->resized ? c->rows : 0;
+	*ret_cols = c->cols;
+	signals = c->pending;
+	c->pending = 0;
+	c->resized = false;
+	return signals;
 }
 
 int control_kill_fd(const struct exec_control *c)

@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/lock.h"
+#include "exec/driver.h"
 #include "exec/net.h"
 #include "exec/reaper.h"
 #include "exec/resolvconf.h"
@@ -26,10 +27,12 @@ struct janitor {
 	bool closing;
 	pthread_t thread;
 	struct runc *runc;
-	int dirfd; /* the bundles' */
+	const struct exec_driver *driver; /* instead; or NULL */
+	int dirfd;                        /* the bundles' */
 };
-/* r is the thread's to change until the probe has ended. */
-struct err *janitor_start(struct janitor *j, struct runc *r, const char *dir) ERR_RESULT;
+/* r is the thread's to change until the probe has ended; with a driver there is none. */
+struct err *janitor_start(struct janitor *j, struct runc *r, const struct exec_driver *d,
+			  const char *dir) ERR_RESULT;
 /* Before the runtime is used. */
 struct err *janitor_wait_probe(struct janitor *j, struct ctx *ctx) ERR_RESULT;
 /* Of a container whose mounts are off; ended as for runc_forget. */
@@ -41,6 +44,7 @@ struct executor {
 	struct task_pool *pool;
 	const char *root, *bundles, *cgroup_parent, *apparmor;
 	struct runc runc;
+	const struct exec_driver *driver; /* instead of runc; or NULL */
 	struct resolvconf_opts dns;
 	struct net *net;
 	struct shared_mounts *shared;
@@ -86,6 +90,9 @@ struct err *exec_check(const struct executor *e, const struct exec_spec *s) ERR_
 /* Runs what was made to its end, errors as executor_run. */
 struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *io,
 		       void (*started)(void *arg), void *arg, int *ret_exit) ERR_RESULT;
+/* By the driver, or the runtime program: as runc_run. */
+struct err *executor_run_job(struct executor *e, struct ctx *ctx, const struct runc_job *j,
+			     struct proc_status *ret) ERR_RESULT;
 bool exec_is_valid_exit(const struct exec_spec *s, int code);
 struct err *exec_exit_error(int code, bool out_of_memory) ERR_RESULT;
 struct err *exec_check_process(const struct exec_process *p) ERR_RESULT;

@@ -66,6 +66,7 @@ static void take_config(struct executor *e, const struct executor_config *c)
 	struct arena *a = &e->arena;
 
 	e->root = arena_strdup(a, c->root);
+	e->driver = c->driver;
 	e->bundles = exec_bundles_dir(a, c->root);
 	e->runc.state = exec_state_dir(a, c->root);
 	e->runc.env = runc_env(a);
@@ -130,19 +131,20 @@ static struct err *open_all(struct executor *e, const struct executor_config *c,
 	if (c->no_process_sandbox && !c->rootless)
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "can't enable NoProcessSandbox without Rootless");
-	TRY(find_runtime(c->runtime, &e->arena, &e->runc.program));
+	if (!e->driver)
+		TRY(find_runtime(c->runtime, &e->arena, &e->runc.program));
 	TRY(file_mkdirs(AT_FDCWD, e->root, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->bundles, 0711));
 	TRY(file_mkdirs(AT_FDCWD, exec_shared_dir(&e->arena, e->root), 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->runc.state, 0700));
 	TRY(resolvconf_reset(e->root));
 	TRY(take_lock(e, ctx));
-	TRY(leftovers_remove(e->root));
+	TRY(leftovers_remove(e->root, e->driver));
 	TRY(open_net(e, c, ctx));
 	e->shared = shared_mounts_new(exec_shared_dir(&e->arena, e->root));
 	if (c->reaper)
 		TRY(reaper_start(&e->reaper, e->root, e->lock_fd));
-	return janitor_start(&e->janitor, &e->runc, e->bundles);
+	return janitor_start(&e->janitor, &e->runc, e->driver, e->bundles);
 }
 
 static void close_rest(struct executor *e)
@@ -230,6 +232,15 @@ struct err *exec_exit_error(int code, bool out_of_memory)
 	return e;
 }
 
+struct err *executor_run_job(struct executor *e, struct ctx *ctx, const struct runc_job *j,
+			     struct proc_status *ret)
+{
+	if (e->driver)
+		return e->driver->run(e->driver->arg, ctx, j, ret);
+	TRY(janitor_wait_probe(&e->janitor, ctx));
+	return runc_run(&e->runc, ctx, j, ret);
+}
+
 struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *io,
 		       void (*started)(void *arg), void *arg, int *ret_exit)
 {
@@ -245,8 +256,7 @@ struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *
 	};
 	struct proc_status st;
 
-	TRY(janitor_wait_probe(&b->e->janitor, ctx));
-	TRY(runc_run(&b->e->runc, ctx, &j, &st));
+	TRY(executor_run_job(b->e, ctx, &j, &st));
 	/* With the first process of a pid namespace all others end. */
 	b->ended = st.exited && !b->e->host_pid;
 	*ret_exit = st.code;

@@ -14,7 +14,10 @@ struct janitor_job {
 
 static void do_job(struct janitor *j, struct janitor_job *job)
 {
-	runc_forget(j->runc, job->id, job->cgroup, job->ended);
+	if (j->driver)
+		j->driver->forget(j->driver->arg, job->id, job->cgroup, job->ended);
+	else
+		runc_forget(j->runc, job->id, job->cgroup, job->ended);
 	err_free(rmtree(j->dirfd, job->id));
 	free(job->id);
 	free(job->cgroup);
@@ -44,7 +47,8 @@ static void *janitor_main(void *arg)
 {
 	struct janitor *j = arg;
 
-	probe(j);
+	if (!j->driver)
+		probe(j);
 	lock_take(&j->lock);
 	for (;;) {
 		struct list *l = list_pop(&j->jobs);
@@ -72,12 +76,14 @@ static void janitor_fini(struct janitor *j)
 	(void)close(j->dirfd);
 }
 
-struct err *janitor_start(struct janitor *j, struct runc *r, const char *dir)
+struct err *janitor_start(struct janitor *j, struct runc *r, const struct exec_driver *d,
+			  const char *dir)
 {
 	sigset_t all, old;
 	int errnum;
 
 	j->runc = r;
+	j->driver = d;
 	TRY(fd_open_dir(AT_FDCWD, dir, &j->dirfd));
 	list_init(&j->jobs);
 	lock_init(&j->lock, LOCK_EXEC);

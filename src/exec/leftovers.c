@@ -2,7 +2,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
-#include "exec/runc.h"
+#include "exec/driver.h"
 #include "sys/fd.h"
 #include "sys/file.h"
 #include "sys/mount.h"
@@ -122,7 +122,7 @@ static struct err *empty_shared(const char *dir)
 	return rmtree_content(fd);
 }
 
-struct err *leftovers_remove(const char *root)
+struct err *leftovers_remove(const char *root, const struct exec_driver *driver)
 {
 	CLEANUP(walk_names_fini) struct walk_names names = { 0 };
 	CLEANUP_FD int fd = -1;
@@ -137,6 +137,10 @@ struct err *leftovers_remove(const char *root)
 		SCOPED_ARENA(a);
 		const char *id = names.items[i].name;
 
+		if (driver) {
+			driver->forget(driver->arg, id, cgroup_of(bundles, id, &a), false);
+			continue;
+		}
 		kill_by_state(rt.state, id, &a);
 		runc_forget(&rt, id, cgroup_of(bundles, id, &a), false);
 	}

@@ -6,12 +6,14 @@
 #include "base/arena.h"
 #include "base/err.h"
 
+struct exec_driver;
+
 /* The parts of an executor's directory. */
 const char *exec_bundles_dir(struct arena *a, const char *root);
 const char *exec_shared_dir(struct arena *a, const char *root);
 const char *exec_state_dir(struct arena *a, const char *root);
 
 /* Kills and removes. The caller has the executor's lock. */
-struct err *leftovers_remove(const char *root) ERR_RESULT;
+struct err *leftovers_remove(const char *root, const struct exec_driver *driver) ERR_RESULT;
 
 #endif

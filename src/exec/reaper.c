@@ -44,7 +44,7 @@ static int helper(int argc, char **argv)
 		(void)signal(ignored[i], SIG_IGN);
 	if (chdir("/") < 0 || !died())
 		return 0;
-	e = leftovers_remove(argv[1]);
+	e = leftovers_remove(argv[1], NULL);
 	err_free(e);
 	return e ? 1 : 0;
 }

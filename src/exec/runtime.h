@@ -81,10 +81,12 @@ struct err *exec_control_signal(struct exec_control *c, struct str name) ERR_RES
 void exec_control_resize(struct exec_control *c, unsigned rows, unsigned cols);
 
 struct executor;
+struct exec_driver; /* exec/driver.h */
 struct executor_config {
-	const char *root;     /* state dir: bundles, resolv.conf, hosts, netns */
-	const char *runtime;  /* path or name; NULL: buildkit-runc, runc */
-	const char *net_mode; /* auto host bridge cni */
+	const char *root;                 /* state dir: bundles, resolv.conf, hosts, netns */
+	const struct exec_driver *driver; /* runs the bundles; NULL: the runtime program */
+	const char *runtime;              /* path or name; NULL: buildkit-runc, runc */
+	const char *net_mode;             /* auto host bridge cni */
 	const char *cni_config, *cni_bin_dir;
 	int cni_pool_size;
 	const char *bridge_name, *bridge_subnet;

@@ -27,6 +27,9 @@ enum kv_mode { KV_DURABLE, KV_LAZY };
 /* dir is made if missing and holds nothing else; one process at a time. */
 struct err *kv_open(const char *dir, struct kv **ret) ERR_RESULT;
 struct kv *kv_open_mem(void);
+/* A part of a store as a store: its tables are `whole`'s tables "<name>/<table>". Its kv_close
+ * leaves the whole one open, which is closed after it. */
+struct kv *kv_scope(struct kv *whole, const char *name);
 /* Commits and syncs what is lazy. */
 struct err *kv_close(struct kv *take) ERR_RESULT;
 /* Makes every earlier lazy update durable. */

@@ -65,7 +65,8 @@ static struct err *solve(struct op_base *o, const struct op_env *env, const Pb__
 	graph_unref(g);
 	TRY(e);
 	ref = op_result_ref(r.result);
-	op_outputs_add(out, op_result_new(o->worker, ref ? cache_ref_clone(ref) : NULL));
+	op_outputs_add(
+		out, op_result_new(op_result_worker(r.result), ref ? cache_ref_clone(ref) : NULL));
 	build_result_fini(s, &r);
 	return NULL;
 }

@@ -72,14 +72,15 @@ struct err *op_unlazy(const struct op_env *env, struct cache_ref *r)
 
 /* ---- content ---- */
 
-static struct err *checksum(struct op_base *o, const struct op_env *env, struct cache_ref *ref,
+/* In the cache of the worker that has it, which may be another than the operation's. */
+static struct err *checksum(const struct worker *w, const struct op_env *env, struct cache_ref *ref,
 			    const struct content_select *s, struct digest *ret)
 {
 	struct err *e;
 	SCOPED_ARENA(a);
 
 	if (ref) {
-		e = contenthash_checksum(o->worker->cache, env->ctx, ref, s->path, &s->opts, ret);
+		e = contenthash_checksum(w->cache, env->ctx, ref, s->path, &s->opts, ret);
 	} else {
 		struct str path = path_join(&a, STR("/"), s->path);
 
@@ -89,7 +90,7 @@ static struct err *checksum(struct op_base *o, const struct op_env *env, struct 
 			    : err_new(ERR_NOT_FOUND, "%.*s: no such file or directory",
 				      STR_ARG(path));
 	}
-	return err_wrap(e, "failed to calculate checksum of ref %s::%s", o->worker->id,
+	return err_wrap(e, "failed to calculate checksum of ref %s::%s", w->id,
 			ref ? cache_ref_id(ref) : "");
 }
 
@@ -147,7 +148,7 @@ struct content_selects *content_selects_new(struct arena *a, struct content_sele
 static struct err *hash_all(struct op *op, const struct op_env *env, void *arg,
 			    struct result *input, struct digest *ret)
 {
-	struct op_base *o = op_base_of(op);
+	const struct worker *w = input ? op_result_worker(input) : op_base_of(op)->worker;
 	const struct content_selects *s = arg;
 	struct cache_ref *ref = op_result_ref(input);
 	SCOPED_BUF(joined, KEY_JSON_MAX);
@@ -157,7 +158,7 @@ static struct err *hash_all(struct op *op, const struct op_env *env, void *arg,
 		struct digest d;
 		char text[DIGEST_TEXT_MAX];
 
-		TRY(checksum(o, env, ref, &s->list[i], &d));
+		TRY(checksum(w, env, ref, &s->list[i], &d));
 		if (i)
 			buf_add_char(&joined, '\0');
 		buf_add_cstr(&joined, digest_format(&d, text));

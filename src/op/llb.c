@@ -2,6 +2,7 @@
 #include "base/vec.h"
 #include "cache/cachemount.h"
 #include "op/op_impl.h"
+#include "op/workers.h"
 
 /* Without a code of its own, as the original has it. */
 #define INVALID(...) err_new(ERR_UNKNOWN, __VA_ARGS__)
@@ -117,7 +118,7 @@ static void set_platform(struct loader *l, struct loading *x, struct op_meta *m)
 	struct platform pf;
 
 	if (!p) {
-		pf = l->o->worker->n_platforms ? l->o->worker->platforms[0] : platform_default();
+		pf = m->worker->n_platforms ? m->worker->platforms[0] : platform_default();
 		p = ARENA_NEW(a, Pb__Platform);
 		pb__platform__init(p);
 		p->osversion = lower_platform(a, pf.os_version);
@@ -189,11 +190,24 @@ static const char *vertex_name(struct loader *l, const struct loading *x, const 
 	return name;
 }
 
+/* The worker that the op's constraints ask for. */
+static struct err *choose_worker(struct loader *l, const struct loading *x, struct worker **ret)
+{
+	const Pb__WorkerConstraints *c = x->op->constraints;
+	size_t n = c ? c->n_filter : 0;
+	struct str *filters = ARENA_NEW_N(l->arena, struct str, n + 1);
+
+	for (size_t i = 0; i < n; i++)
+		filters[i] = str_from(c->filter[i]);
+	return worker_select(l->o->worker, filters, n, ret);
+}
+
 static struct err *finish_op(struct loader *l, struct loading *x)
 {
 	struct arena *a = l->arena;
 	const Pb__OpMetadata *md = metadata_of(l, x);
 	struct op_meta *m;
+	struct worker *worker;
 	struct vertex v = { .make_op = make_op };
 	struct vertex_input *inputs;
 	void *known;
@@ -202,6 +216,7 @@ static struct err *finish_op(struct loader *l, struct loading *x)
 	TRY(op_validate(x->op));
 	TRY(entitlement_check(x->op, md, l->o->entitlements));
 	TRY(apply_policy(l, x));
+	TRY(choose_worker(l, x, &worker));
 	v.name = vertex_name(l, x, md);
 	inputs = ARENA_NEW_N(a, struct vertex_input, x->op->n_inputs + 1);
 	for (size_t i = 0; i < x->op->n_inputs; i++) {
@@ -223,6 +238,7 @@ static struct err *finish_op(struct loader *l, struct loading *x)
 	}
 	m = ARENA_NEW(a, struct op_meta);
 	m->graph = l->shared;
+	m->worker = worker;
 	m->op = x->op;
 	m->original = x->original;
 	if (md) {
@@ -307,18 +323,18 @@ static struct err *load(struct loader *l, uint32_t *ret_vertex, uint32_t *ret_ou
 /* A step that ignores the cache starts with empty cache mounts. */
 static struct err *clear_cache_mounts(const struct loader *l)
 {
-	for (size_t i = 0; l->o->worker->cachemounts && i < l->graph->n_vertices; i++) {
+	for (size_t i = 0; i < l->graph->n_vertices; i++) {
 		const struct vertex *v = &l->graph->vertices[i];
+		struct cachemounts *mounts = op_meta_of(v)->worker->cachemounts;
 		const Pb__Op *op = op_meta_of(v)->op;
 
-		if (!v->ignore_cache || op->op_case != PB__OP__OP_EXEC)
+		if (!v->ignore_cache || !mounts || op->op_case != PB__OP__OP_EXEC)
 			continue;
 		for (size_t k = 0; k < op->exec->n_mounts; k++) {
 			const Pb__Mount *m = op->exec->mounts[k];
 
 			if (m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_CACHE && m->cacheopt)
-				TRY(cachemount_clear(l->o->worker->cachemounts, l->ctx,
-						     str_from(m->cacheopt->id)));
+				TRY(cachemount_clear(mounts, l->ctx, str_from(m->cacheopt->id)));
 		}
 	}
 	return NULL;
@@ -346,7 +362,6 @@ struct err *op_load_definition(struct ctx *ctx, const Pb__Definition *def,
 	l.graph = graph_new();
 	l.arena = &l.graph->arena;
 	l.shared = ARENA_NEW(l.arena, struct op_graph);
-	l.shared->worker = o->worker;
 	l.shared->entitlements = o->entitlements;
 	if (o->cgroup_parent)
 		l.shared->cgroup_parent = arena_strdup(l.arena, o->cgroup_parent);
@@ -387,14 +402,40 @@ const Pb__OpMetadata *op_vertex_metadata(const struct vertex *v)
 	return op_meta_of(v)->md;
 }
 
+/* What other workers made is brought here first. */
+static struct err *run_here(struct op *op, const struct op_env *env, struct result *const *inputs,
+			    size_t n_inputs, struct op_outputs *out, struct failure **ret_failure)
+{
+	struct op_base *o = op_base_of(op);
+	struct result **here = mem_calloc(n_inputs + 1, sizeof(struct result *));
+	struct result_ops ops;
+	struct err *e = NULL;
+
+	op_result_ops_init(&ops, o->worker);
+	for (size_t i = 0; i < n_inputs && !e; i++)
+		e = worker_bring_result(o->worker, env->ctx, inputs[i], &here[i]);
+	if (!e)
+		e = o->kind->run(op, env, here, n_inputs, out, ret_failure);
+	for (size_t i = 0; i < n_inputs; i++)
+		if (here[i])
+			ops.unref(here[i]);
+	free(here);
+	return e;
+}
+
 void *op_new(const struct vertex *v, const struct op_ops *ops, size_t size)
 {
 	struct op_base *o = mem_alloc(size);
 
-	o->op.ops = ops;
+	o->kind = o->op.ops = ops;
 	o->vertex = v;
 	o->meta = op_meta_of(v);
-	o->worker = o->meta->graph->worker;
+	o->worker = o->meta->worker;
+	if (o->worker->set && o->worker->set->n > 1 && v->n_inputs) {
+		o->here = *ops;
+		o->here.run = run_here;
+		o->op.ops = &o->here;
+	}
 	o->deps = ARENA_NEW_N(&o->arena, struct cache_dep, v->n_inputs + 1);
 	return o;
 }

@@ -5,6 +5,7 @@
 
 #include "base/sem.h"
 #include "cache/cache.h"
+#include "codec/oci.h"
 #include "codec/platform.h"
 #include "op/result.h"
 #include "session/session.h"
@@ -14,9 +15,19 @@
 struct cachemounts;
 struct executor;
 
-/* What operations run on: plain parameters, owned by main, alive as long as the solver. */
+/* All workers of the daemon; the first is the default. */
+struct worker_set {
+	struct worker *const *list;
+	size_t n;
+};
+
+/* What operations run on: plain parameters, owned by main, alive as long as the solver. The
+ * executor only runs processes; all else that an operation needs is beside it. */
 struct worker {
 	const char *id;
+	const struct oci_kv *labels; /* sorted */
+	size_t n_labels;
+	const struct worker_set *set; /* which it is one of; NULL: it is alone */
 	struct cache *cache;
 	struct cachemounts *cachemounts; /* cache/cachemount.h */
 	struct executor *executor;

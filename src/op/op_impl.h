@@ -12,7 +12,6 @@
 
 /* Of one definition; in the graph's arena. */
 struct op_graph {
-	struct worker *worker;
 	unsigned entitlements;
 	const char *cgroup_parent;
 	const Pb__Source *source_map; /* or NULL */
@@ -23,6 +22,7 @@ struct op_graph {
 /* vertex->meta */
 struct op_meta {
 	const struct op_graph *graph;
+	struct worker *worker; /* that it runs on */
 	const Pb__Op *op;
 	const Pb__OpMetadata *md;
 	struct digest original; /* as the client knows it */
@@ -41,6 +41,9 @@ struct op_base {
 	struct worker *worker;
 	struct arena arena; /* of the op */
 	struct cache_dep *deps;
+	/* With several workers op.ops is `here`: inputs are brought to this one first. */
+	const struct op_ops *kind;
+	struct op_ops here;
 };
 static inline struct op_base *op_base_of(struct op *op)
 {

@@ -57,7 +57,7 @@ static int64_t result_created(const struct result *r)
 }
 
 /* The record id in "<worker>::<record>"; false for another worker's. */
-static bool record_of(const struct worker *w, struct str id, struct str *ret)
+static bool is_of(const struct worker *w, struct str id, struct str *ret)
 {
 	struct str worker = str_from(w->id);
 
@@ -70,13 +70,24 @@ static bool record_of(const struct worker *w, struct str id, struct str *ret)
 	return true;
 }
 
+/* Whose it is; NULL when it is of none that there is. */
+static struct worker *worker_of(struct worker *any, struct str id, struct str *ret_record)
+{
+	if (!any->set)
+		return is_of(any, id, ret_record) ? any : NULL;
+	for (size_t i = 0; i < any->set->n; i++)
+		if (is_of(any->set->list[i], id, ret_record))
+			return any->set->list[i];
+	return NULL;
+}
+
 static struct err *result_load(void *arg, struct ctx *ctx, struct str id, struct result **ret)
 {
-	struct worker *w = arg;
 	struct cache_ref *ref = NULL;
 	struct str record;
+	struct worker *w = worker_of(arg, id, &record);
 
-	if (!record_of(w, id, &record))
+	if (!w)
 		return err_new(ERR_NOT_FOUND, "result %.*s: not found", STR_ARG(id));
 	if (record.len)
 		TRY(cache_get(w->cache, ctx, record, &ref));
@@ -86,13 +97,13 @@ static struct err *result_load(void *arg, struct ctx *ctx, struct str id, struct
 
 static bool result_exists(void *arg, struct str id)
 {
-	struct worker *w = arg;
 	struct str record, value;
+	struct worker *w = worker_of(arg, id, &record);
 	bool found;
 	struct err *e;
 	SCOPED_ARENA(a);
 
-	if (!record_of(w, id, &record))
+	if (!w)
 		return false;
 	if (!record.len)
 		return true;

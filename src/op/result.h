@@ -13,7 +13,7 @@ struct result *op_result_new(const struct worker *w, struct cache_ref *take_ref)
 struct cache_ref *op_result_ref(const struct result *r);
 const struct worker *op_result_worker(const struct result *r);
 
-/* For solver_config.results; w outlives the solver. */
+/* For solver_config.results; of any worker of w's set. They outlive the solver. */
 void op_result_ops_init(struct result_ops *ret, struct worker *w);
 
 #endif

@@ -108,7 +108,7 @@ const char *op_source_pin(const struct op *op)
 {
 	const struct op_base *b = container_of(op, const struct op_base, op);
 
-	if (op->ops != &source_op_ops)
+	if (b->kind != &source_op_ops)
 		return "";
 	b = container_of(op, const struct op_base, op);
 	return container_of(b, const struct source_op, base)->pin ?: "";
