@@ -1,6 +1,7 @@
 #include "control/gwfrontend.h"
 
 #include "base/mem.h"
+#include "control/cacheimport.h"
 #include "control/caps.h"
 #include "source/imagemeta.h"
 
@@ -77,24 +78,31 @@ static void fill_info(struct run *r, const Moby__Buildkit__V1__Frontend__SolveRe
 
 /* ---- definitions ---- */
 
-static struct err *solve_definition(struct build *b, struct ctx *ctx, const Pb__Definition *def,
-				    bool eager, struct frontend_result *ret)
+static struct err *solve_definition(struct build *b, struct ctx *ctx,
+				    const Moby__Buildkit__V1__Frontend__SolveRequest *req,
+				    struct frontend_result *ret)
 {
+	const Pb__Definition *def = req->definition;
 	struct op_load_opts o = {
 		.worker = b->control->worker,
 		.entitlements = b->entitlements,
 		.cgroup_parent = b->control->cgroup_parent,
 	};
 	struct bridge_ref *r = NULL;
+	struct cacheimport **imports;
 	uint32_t vertex, output;
+	SCOPED_ARENA(a);
 	struct graph *g;
 	struct err *e = NULL;
 
 	if (def->n_def) {
+		imports = ARENA_NEW_N(&a, struct cacheimport *, req->n_cacheimports + 1);
+		for (size_t i = 0; i < req->n_cacheimports; i++)
+			imports[i] = cacheimport_start(b, req->cacheimports[i]);
 		TRY(op_load_definition(ctx, def, &o, &g, &vertex, &output));
-		r = lazyref_new(b, g, vertex, output, def);
+		r = lazyref_new(b, g, vertex, output, def, imports, req->n_cacheimports);
 	}
-	if (r && eager)
+	if (r && req->evaluate)
 		e = r->ops->evaluate(r, ctx);
 	if (e) {
 		bridge_ref_put(r);
@@ -166,7 +174,7 @@ struct err *build_solve(struct build *b, struct ctx *ctx,
 		return e;
 	}
 	if (req->definition)
-		return solve_definition(b, ctx, req->definition, req->evaluate, ret);
+		return solve_definition(b, ctx, req, ret);
 	frontend_result_init(ret);
 	return NULL;
 }

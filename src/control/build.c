@@ -1,6 +1,7 @@
 #include "control/build.h"
 
 #include "base/mem.h"
+#include "control/cacheimport.h"
 #include "op/workers.h"
 
 /* ---- the workers as frontends see them ---- */
@@ -61,6 +62,7 @@ struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_are
 	b->session_id = str_from(req->session);
 	b->sessions = session_group_new(*req->session ? req->session : NULL);
 	lock_init(&b->lock, LOCK_BRIDGE);
+	cond_init(&b->imported);
 	fill_workers(b);
 	e = grant_entitlements(b);
 	if (!e)
@@ -129,11 +131,13 @@ static void free_failed_results(struct build *b)
 
 void build_free(struct build *b)
 {
+	ctx_cancel(b->ctx, NULL);
 	free_failed_results(b);
+	cacheimport_stop(b);
 	job_discard(b->job);
 	session_group_unref(b->sessions);
-	ctx_cancel(b->ctx, NULL);
 	ctx_unref(b->ctx);
+	cond_fini(&b->imported);
 	lock_fini(&b->lock);
 	arena_fini(&b->arena);
 	free(b);

@@ -21,6 +21,8 @@ struct build {
 	/* What failed steps left, by the id that errors name it with: id -> struct result *, held
 	 * to the end of the build. */
 	struct map failed_results;
+	struct map imports; /* id -> struct cacheimport * */
+	struct cond imported;
 };
 
 struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_arena,
@@ -35,9 +37,11 @@ struct err *build_failed_result(struct build *b, const char *id, struct cache_re
 void build_note_failure(struct build *b, struct op_failure *f, struct err *e);
 
 /* ---- lazy results (lazyref.c) ---- */
-/* graph is taken; def is copied. */
+/* graph is taken; def is copied; imports (n) are waited for and looked in when it is made. */
+struct cacheimport;
 struct bridge_ref *lazyref_new(struct build *b, struct graph *take_graph, uint32_t vertex,
-			       uint32_t output, const Pb__Definition *def);
+			       uint32_t output, const Pb__Definition *def,
+			       struct cacheimport *const *imports, size_t n);
 /* Evaluates, then the record, on the default worker: borrowed from the ref, NULL for an empty tree.
  * r NULL is that too. */
 struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx,

@@ -2,178 +2,179 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "exporter/attrs.h"
-#include "remotecache/remotecache.h"
-#include "source/session_auth.h"
+#include "base/task.h"
+#include "control/cachetarget.h"
 
 typedef Moby__Buildkit__V1__CacheOptionsEntry cache_entry;
 
-/* ---- options ---- */
+/* ---- the request ---- */
 
-struct options {
-	struct remotecache_form form;
-	struct imageref ref;
-	bool insecure, ignore_error;
-};
-
-static struct attrs attrs_of(const cache_entry *in, struct arena *a)
+/* Two are the same when they would write to the same place. */
+static bool same_export(const cache_entry *x, const cache_entry *y)
 {
-	struct exporter_kv *kv = ARENA_NEW_N(a, struct exporter_kv, in->n_attrs + 1);
+	const char *rx = PROTO_MAP_GET(x->n_attrs, x->attrs, "ref");
+	const char *ry = PROTO_MAP_GET(y->n_attrs, y->attrs, "ref");
+	bool registry = !strcmp(x->type, "registry");
 
-	for (size_t i = 0; i < in->n_attrs; i++)
-		kv[i] = (struct exporter_kv) { str_from(in->attrs[i]->key),
-					       str_from(in->attrs[i]->value) };
-	return (struct attrs) { kv, in->n_attrs };
+	if (strcmp(x->type, y->type) != 0)
+		return false;
+	if (registry && rx && *rx)
+		return ry && !strcmp(rx, ry);
+	if (x->n_attrs != y->n_attrs)
+		return false;
+	for (size_t i = 0; i < x->n_attrs; i++) {
+		const char *v = PROTO_MAP_GET(y->n_attrs, y->attrs, x->attrs[i]->key);
+
+		if (!v || strcmp(v, x->attrs[i]->value) != 0)
+			return false;
+	}
+	return true;
 }
 
-static struct err *parse_registry(const cache_entry *in, struct arena *a, struct options *ret)
+static struct err *check_duplicates(const Moby__Buildkit__V1__CacheOptions *o)
 {
-	struct attrs at = attrs_of(in, a);
-	struct options o = { 0 };
-	bool image = true, oci = true;
-	struct str ref = attrs_get(&at, "ref");
+	SCOPED_BUF(types, LIMIT_ERROR_TEXT);
 
-	if (!ref.len)
-		return err_new(ERR_INVALID_ARGUMENT, "registry cache exporter requires ref");
-	TRYW(imageref_parse(a, ref, &o.ref), "failed to parse cache reference \"%.*s\"",
-	     STR_ARG(ref));
-	TRY(attrs_compression(&at, &o.form.compress));
-	TRY(attrs_bool(&at, "image-manifest", false, &image, NULL));
-	TRY(attrs_bool(&at, "oci-mediatypes", false, &oci, NULL));
-	TRY(attrs_bool(&at, "registry.insecure", false, &o.insecure, NULL));
-	TRY(attrs_bool(&at, "ignore-error", false, &o.ignore_error, NULL));
-	o.form.max = str_eq_cstr(attrs_get(&at, "mode"), "max");
-	o.form.no_image = !image;
-	o.form.compress.docker_types = !oci;
-	if (image && !oci)
-		return err_new(ERR_INVALID_ARGUMENT,
-			       "invalid configuration for remote cache, OCI mediatypes are "
-			       "required for image-manifest cache format");
-	*ret = o;
-	return NULL;
+	for (size_t i = 0; i < o->n_exports; i++) {
+		size_t n = 0;
+
+		/* Each group once, at its first. */
+		for (size_t k = 0; k < i && !n; k++)
+			n += same_export(o->exports[k], o->exports[i]);
+		if (n || !strcmp(o->exports[i]->type, "inline"))
+			continue;
+		for (size_t k = i + 1; k < o->n_exports && !n; k++)
+			n += same_export(o->exports[k], o->exports[i]);
+		if (n)
+			buf_addf(&types, "%s%s", types.len ? " " : "", o->exports[i]->type);
+	}
+	return types.len ? err_new(ERR_UNKNOWN, "duplicate cache exports [%s]", buf_cstr(&types))
+			 : NULL;
 }
 
 struct err *cacheexport_check(const Moby__Buildkit__V1__SolveRequest *req)
 {
 	SCOPED_ARENA(a);
-	struct options o;
+	struct cachetarget t;
 
 	if (!req->cache)
 		return NULL;
-	if (*req->cache->exportrefdeprecated)
-		return err_new(ERR_UNIMPLEMENTED, "cache export is not supported");
-	for (size_t i = 0; i < req->cache->n_exports; i++) {
-		const cache_entry *in = req->cache->exports[i];
-
-		if (!strcmp(in->type, "inline"))
-			continue;
-		if (strcmp(in->type, "registry") != 0)
-			return err_new(ERR_UNIMPLEMENTED, "cache exporter \"%s\" is not supported",
-				       in->type);
-		TRY(parse_registry(in, &a, &o));
-	}
+	TRY(check_duplicates(req->cache));
+	for (size_t i = 0; i < req->cache->n_exports; i++)
+		TRY(cachetarget_parse(&a, req->cache->exports[i], &t));
 	return NULL;
 }
 
 /* ---- the export ---- */
 
-static struct err *push(struct build *b, struct ctx *ctx, const struct options *o,
-			const struct oci_descriptor *root, struct arena *a)
-{
-	struct control *c = b->control;
-	struct registry_push_opts po = { .insecure = o->insecure };
-	struct session_auth auth;
+struct cache_export {
+	struct build *build;
+	const cache_entry *entry;
+	size_t index;
+	const struct remotecache_item *items;
+	size_t n_items;
+	struct str manifest; /* descriptor JSON, heap; empty: nothing was exported */
+};
 
-	session_auth_init(
-		&auth, c->host.sessions, b->sessions,
-		str_from(arena_printf(a, "%.*s::%s::push%s", STR_ARG(b->session_id),
-				      imageref_name(a, &o->ref), o->insecure ? ":insecure" : "")));
-	TRYW(registry_push(c->host.registry, ctx, &o->ref, root, cache_content(c->host.cache),
-			   &auth.auth, &po),
-	     "failed to push %s", imageref_format(a, &o->ref));
+static struct err *write_cache(struct cache_export *x, struct ctx *ctx, struct vprogress *v,
+			       const struct cachetarget *t, struct arena *a,
+			       struct remotecache_written *ret, bool *ret_found)
+{
+	struct worker *w = x->build->control->worker;
+	struct remotecache_results results = { .ref_of = op_result_ref };
+	struct str status = STR("preparing build cache for export");
+	int64_t started = progress_status_begin(v, status);
+	struct result_ops ops;
+
+	op_result_ops_init(&ops, w);
+	results.unref = ops.unref;
+	TRY(remotecache_write(ctx, &results, x->items, x->n_items, &t->form,
+			      cache_content(x->build->control->host.cache), a, ret, ret_found));
+	progress_status_done(v, status, started);
 	return NULL;
 }
 
-static struct err *write_and_push(struct build *b, struct ctx *ctx, struct vprogress *v,
-				  const struct options *o, const struct remotecache_item *items,
-				  size_t n, struct map *response, struct arena *a)
+static struct err *write_and_send(struct cache_export *x, struct ctx *ctx, struct vprogress *v,
+				  const struct cachetarget *t, struct arena *a)
 {
-	struct remotecache_results results = { .ref_of = op_result_ref };
-	struct str preparing = STR("preparing build cache for export");
-	int64_t t = progress_status_begin(v, preparing), *started;
+	struct str status = STR("sending cache export");
 	struct remotecache_written w;
 	SCOPED_BUF(json, MIB);
-	struct result_ops ops;
-	char *last;
+	int64_t started;
 	bool found;
 
-	op_result_ops_init(&ops, b->control->worker);
-	results.unref = ops.unref;
-	TRY(remotecache_write(ctx, &results, items, n, &o->form,
-			      cache_content(b->control->host.cache), a, &w, &found));
-	progress_status_done(v, preparing, t);
+	TRY(write_cache(x, ctx, v, t, a, &w, &found));
 	if (!found) {
-		struct str skip = STR("skipping cache export for empty result");
-
-		progress_status_done(v, skip, progress_status_begin(v, skip));
+		status = STR("skipping cache export for empty result");
+		progress_status_done(v, status, progress_status_begin(v, status));
 		return NULL;
 	}
-	started = ARENA_NEW_N(a, int64_t, w.n_layers + 1);
-	for (size_t i = 0; i < w.n_layers; i++)
-		started[i] = progress_status_begin(
-			v, str_from(arena_printf(a, "writing layer %s",
-						 digest_text(&w.layers[i].digest, a))));
-	TRY(push(b, ctx, o, &w.root, a));
-	for (size_t i = 0; i < w.n_layers; i++)
-		progress_status_done(v,
-				     str_from(arena_printf(a, "writing layer %s",
-							   digest_text(&w.layers[i].digest, a))),
-				     started[i]);
-	last = arena_printf(a, "writing config %s", digest_text(&w.config.digest, a));
-	progress_status_done(v, str_from(last), progress_status_begin(v, str_from(last)));
-	last = arena_printf(a, "writing cache %smanifest %s", o->form.no_image ? "" : "image ",
-			    digest_text(&w.root.digest, a));
-	progress_status_done(v, str_from(last), progress_status_begin(v, str_from(last)));
+	started = progress_status_begin(v, status);
+	TRY(t->kind->send(x->build, ctx, v, t, &w, a));
+	progress_status_done(v, status, started);
 	oci_print_descriptor(&w.root, &json);
 	TRY(buf_check(&json, "cache manifest descriptor"));
-	free(map_put(response, STR("cache.manifest"), str_heap(buf_str(&json))));
+	x->manifest = str_from(str_heap(buf_str(&json)));
 	return NULL;
 }
 
-static struct err *export_one(struct build *b, const cache_entry *in, size_t index,
-			      const struct remotecache_item *items, size_t n, struct map *response)
+static struct err *export_one(struct ctx *ctx, void *arg)
 {
+	struct cache_export *x = arg;
+	struct build *b = x->build;
 	SCOPED_ARENA(a);
-	struct options o;
+	struct cachetarget t;
 	struct vprogress *v;
 	struct err *e;
 
-	TRY(parse_registry(in, &a, &o));
+	TRY(cachetarget_parse(&a, x->entry, &t));
 	v = progress_step(
 		job_progress(b->job),
-		str_from(arena_printf(&a, "%.*s-cache-%zu", STR_ARG(b->session_id), index)),
-		"exporting cache to registry");
-	e = write_and_push(b, b->ctx, v, &o, items, n, response, &a);
+		str_from(arena_printf(&a, "%.*s-cache-%zu", STR_ARG(b->session_id), x->index)),
+		t.kind->step_name);
+	e = write_and_send(x, ctx, v, &t, &a);
 	vprogress_complete(v, false, e);
 	vprogress_unref(v);
-	if (e && o.ignore_error && !ctx_done(b->ctx)) {
+	if (e && t.ignore_error && !ctx_done(ctx)) {
 		err_free(e);
 		return NULL;
 	}
 	return e;
 }
 
-struct err *cacheexport_run(struct build *b, const struct export_input *in,
+struct err *cacheexport_run(struct build *b, struct ctx *ctx, const struct export_input *in,
 			    struct cache_key *const *keys, struct map *response)
 {
 	const Moby__Buildkit__V1__CacheOptions *o = b->req->cache;
+	size_t n = o ? o->n_exports : 0, n_used = 0;
 	SCOPED_ARENA(a);
 	struct remotecache_item *items = ARENA_NEW_N(&a, struct remotecache_item, in->n_items + 1);
+	struct cache_export *all = ARENA_NEW_N(&a, struct cache_export, n + 1);
+	struct task_group g;
+	struct err *e;
 
 	for (size_t i = 0; i < in->n_items; i++)
 		items[i] = (struct remotecache_item) { keys[i], in->items[i].ref };
-	for (size_t i = 0; o && i < o->n_exports; i++)
-		if (!strcmp(o->exports[i]->type, "registry"))
-			TRY(export_one(b, o->exports[i], i, items, in->n_items, response));
-	return NULL;
+	task_group_init(&g, ctx, 0);
+	for (size_t i = 0; i < n; i++) {
+		/* That one is the exporters'. */
+		if (!strcmp(o->exports[i]->type, "inline"))
+			continue;
+		all[n_used] = (struct cache_export) {
+			.build = b,
+			.entry = o->exports[i],
+			.index = n_used,
+			.items = items,
+			.n_items = in->n_items,
+		};
+		task_group_go(&g, "cache export", export_one, &all[n_used++]);
+	}
+	e = task_group_wait(&g);
+	for (size_t i = 0; i < n_used; i++) {
+		if (all[i].manifest.len && !e)
+			free(map_put(response, STR("cache.manifest"), (void *)all[i].manifest.ptr));
+		else
+			free((void *)all[i].manifest.ptr);
+	}
+	return e;
 }

@@ -279,6 +279,40 @@ static void merge_response(struct map *to, struct map *from)
 	}
 }
 
+/* Pushes and cache exports go together: both only send. */
+struct sending {
+	struct build *b;
+	const struct export_input *in;
+	struct cache_key *const *keys;
+	struct export_run *runs;
+	size_t n;
+	struct map *response; /* the cache exports' */
+};
+
+static struct err *send_caches(struct ctx *ctx, void *arg)
+{
+	struct sending *s = arg;
+
+	return cacheexport_run(s->b, ctx, s->in, s->keys, s->response);
+}
+
+static struct err *send_results(struct ctx *ctx, void *arg)
+{
+	struct sending *s = arg;
+
+	return run_exporters(s->runs, s->n, ctx, true);
+}
+
+static struct err *send_all(struct sending *s)
+{
+	struct task_group g;
+
+	task_group_init(&g, s->b->ctx, 0);
+	task_group_go(&g, "cache exports", send_caches, s);
+	task_group_go(&g, "finalize", send_results, s);
+	return task_group_wait(&g);
+}
+
 struct err *build_export(struct build *b, struct frontend_result *result,
 			 struct exporter **exporters, size_t n, struct map *response)
 {
@@ -301,10 +335,11 @@ struct err *build_export(struct build *b, struct frontend_result *result,
 		lock_init(&runs[i].lock, LOCK_EXPORTER);
 	}
 	e = run_exporters(runs, n, b->ctx, false);
-	if (!e)
-		e = cacheexport_run(b, &in, keys, response);
-	if (!e)
-		e = run_exporters(runs, n, b->ctx, true);
+	if (!e) {
+		struct sending s = { b, &in, keys, runs, n, response };
+
+		e = send_all(&s);
+	}
 	for (size_t i = 0; i < n; i++) {
 		merge_response(response, &runs[i].response);
 		map_fini(&runs[i].response, free);

@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "control/cacheimport.h"
 #include "control/files.h"
 #include "op/workers.h"
 
@@ -13,6 +14,8 @@ struct lazyref {
 	uint32_t vertex, output;
 	struct arena arena;
 	const Pb__Definition *def;
+	struct cacheimport **imports;
+	size_t n_imports;
 	struct lock lock;
 	bool built;
 	struct build_result result;
@@ -30,7 +33,9 @@ static struct err *evaluate(struct bridge_ref *r, struct ctx *ctx)
 	struct lazyref *l = of(r);
 	struct build_request req = { .graph = l->graph, .vertex = l->vertex, .output = l->output };
 	struct failure *failure = NULL;
+	struct cache_source **sources;
 	struct build_result got;
+	SCOPED_ARENA(a);
 	struct err *e;
 	bool built;
 
@@ -39,6 +44,9 @@ static struct err *evaluate(struct bridge_ref *r, struct ctx *ctx)
 	lock_drop(&l->lock);
 	if (built)
 		return NULL;
+	TRY(cacheimport_wait(l->build, ctx, l->imports, l->n_imports, &a, &sources,
+			     &req.n_sources));
+	req.sources = sources;
 	/* Two callers at once share the work in the solver. */
 	e = solver_build(job_builder(l->build->job), ctx, &req, &got, &failure);
 	if (e) {
@@ -159,7 +167,8 @@ static const struct bridge_ref_ops lazyref_ops = {
 };
 
 struct bridge_ref *lazyref_new(struct build *b, struct graph *graph, uint32_t vertex,
-			       uint32_t output, const Pb__Definition *def)
+			       uint32_t output, const Pb__Definition *def,
+			       struct cacheimport *const *imports, size_t n)
 {
 	struct lazyref *l = NEW(struct lazyref);
 
@@ -169,6 +178,8 @@ struct bridge_ref *lazyref_new(struct build *b, struct graph *graph, uint32_t ve
 	l->vertex = vertex;
 	l->output = output;
 	l->def = proto_dup(&l->arena, def);
+	l->imports = arena_dup(&l->arena, imports, n * sizeof(*imports));
+	l->n_imports = n;
 	lock_init(&l->lock, LOCK_BRIDGE);
 	return &l->base;
 }

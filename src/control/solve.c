@@ -61,26 +61,6 @@ static struct err *make_exporter(struct control *c, struct arena *a,
 	return exporter_new(&c->host, str_from(in->type), kv, n, ret);
 }
 
-/* Import failures never fail a build: each shows as a failed step. */
-static void report_imports(struct build *b)
-{
-	const Moby__Buildkit__V1__CacheOptions *o = b->req->cache;
-
-	for (size_t i = 0; o && i < o->n_imports; i++) {
-		const char *ref =
-			PROTO_MAP_GET(o->imports[i]->n_attrs, o->imports[i]->attrs, "ref");
-		char *name = arena_printf(&b->arena, "importing cache manifest from %s",
-					  ref ? ref : o->imports[i]->type);
-		struct vprogress *v = progress_step(job_progress(b->job), str_from(name), name);
-		SCOPED_ERR(e);
-
-		e = err_new(ERR_UNIMPLEMENTED, "cache importer \"%s\" is not supported",
-			    o->imports[i]->type);
-		vprogress_complete(v, false, e);
-		vprogress_unref(v);
-	}
-}
-
 /* ---- the solve ---- */
 
 static struct bridge_input *inputs_of(struct build *b)
@@ -113,6 +93,34 @@ static struct err *wait_for_return(struct build *b, struct frontend_result *ret)
 	lock_drop(&c->lock);
 	gateway_free(g);
 	return e;
+}
+
+/* A frontend gets them as an option, too, and hands them on as it sees fit. */
+static void add_imports(struct build *b, Moby__Buildkit__V1__Frontend__SolveRequest *req)
+{
+	typedef Moby__Buildkit__V1__Frontend__CacheOptionsEntry entry;
+	typedef Moby__Buildkit__V1__Frontend__CacheOptionsEntry__AttrsEntry attr;
+	const Moby__Buildkit__V1__CacheOptions *o = b->req->cache;
+	struct arena *a = &b->arena;
+
+	req->n_cacheimports = o ? o->n_imports : 0;
+	req->cacheimports = ARENA_NEW_N(a, entry *, req->n_cacheimports + 1);
+	for (size_t i = 0; i < req->n_cacheimports; i++) {
+		const Moby__Buildkit__V1__CacheOptionsEntry *in = o->imports[i];
+		entry *e = req->cacheimports[i] = ARENA_NEW(a, entry);
+
+		moby__buildkit__v1__frontend__cache_options_entry__init(e);
+		e->type = in->type;
+		e->n_attrs = in->n_attrs;
+		e->attrs = ARENA_NEW_N(a, attr *, in->n_attrs + 1);
+		for (size_t k = 0; k < in->n_attrs; k++) {
+			e->attrs[k] = ARENA_NEW(a, attr);
+			moby__buildkit__v1__frontend__cache_options_entry__attrs_entry__init(
+				e->attrs[k]);
+			e->attrs[k]->key = in->attrs[k]->key;
+			e->attrs[k]->value = in->attrs[k]->value;
+		}
+	}
 }
 
 /* The request as a frontend's one. */
@@ -150,6 +158,7 @@ static struct err *solve_here(struct build *b, struct frontend_result *ret)
 		e->value = in->frontendinputs[i]->value;
 		req.frontendinputs[i] = e;
 	}
+	add_imports(b, &req);
 	return build_solve(b, b->ctx, &req, ret);
 }
 
@@ -162,7 +171,6 @@ static struct err *solve_and_export(struct build *b, struct exporter **exporters
 	struct frontend_result result = { 0 };
 	struct err *e;
 
-	report_imports(b);
 	e = driven ? wait_for_return(b, &result) : solve_here(b, &result);
 	if (!e)
 		e = build_export(b, &result, exporters, n, response);

@@ -407,7 +407,8 @@ static struct err *run(struct fetch *f)
 					f->ref->path);
 	if (has_inline_data(f->desc))
 		return content_write_blob(f->store, f->ctx, f->desc->data, NULL, 0, NULL);
-	TRY(hosts_endpoints(&f->r->hosts, f->a, f->ref->domain, false, false, &eps, &n));
+	TRY(hosts_endpoints(&f->r->hosts, f->a, f->ref->domain, false, f->auth && f->auth->insecure,
+			    &eps, &n));
 	e = try_all(f, eps, n);
 	content_writer_closep(&f->w);
 	return e;

@@ -42,6 +42,8 @@ struct registry_auth {
 			     bool *ret_supported);
 	struct str key;
 	void *arg;
+	/* Pulls: nothing is verified, http will do, whatever the configuration says. */
+	bool insecure;
 };
 
 /* Tag (or digest) to descriptor: HEAD, GET when the answer lacks what is needed. NOT_FOUND "<ref>:
@@ -52,7 +54,7 @@ struct err *registry_resolve(struct registry *r, struct ctx *ctx, struct arena *
 			     const struct imageref *ref, const struct registry_auth *auth,
 			     struct oci_descriptor *ret) ERR_RESULT;
 /* Fetches desc into store (mirrors first, then origin; resumes; verified). Nothing when there.
- * progress may be NULL. insecure_http for registry.insecure. */
+ * progress may be NULL. */
 struct registry_progress {
 	void (*report)(void *arg, const struct oci_descriptor *desc, int64_t current,
 		       int64_t total);

@@ -175,7 +175,7 @@ struct err *registry_resolve(struct registry *r, struct ctx *ctx, struct arena *
 	size_t n;
 	bool found;
 
-	TRY(hosts_endpoints(&r->hosts, a, ref->domain, false, false, &eps, &n));
+	TRY(hosts_endpoints(&r->hosts, a, ref->domain, false, auth && auth->insecure, &eps, &n));
 	for (size_t i = 0; i < n; i++) {
 		struct reg_target t;
 		struct lookup l = { &t, ctx, a, ref,

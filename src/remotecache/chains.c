@@ -57,6 +57,13 @@ static bool read_input(struct chains *c, const struct export_link *links, size_t
 			(struct link) { c->nodes[links[i].record].first, links[i].selector };
 	}
 	qsort_r(in.links, in.n, sizeof(*in.links), compare_links, c);
+	/* Copies have become one. */
+	for (size_t i = 0, all = in.n; i < all; i++) {
+		if (!i)
+			in.n = 0;
+		if (!in.n || compare_links(&in.links[in.n - 1], &in.links[i], c) != 0)
+			in.links[in.n++] = in.links[i];
+	}
 	*ret = in;
 	return in.n > 0;
 }
@@ -202,9 +209,20 @@ static void print_result(struct arena *a, struct json_out *j, const struct chain
 	json_arr_end(j);
 }
 
+static int by_number(const void *a, const void *b, void *arg)
+{
+	const struct chains *c = arg;
+	const struct link *x = a, *y = b;
+	uint32_t i = c->nodes[x->record].number, k = c->nodes[y->record].number;
+
+	return i == k ? digest_cmp(&x->selector, &y->selector) : (i > k) - (i < k);
+}
+
 static void print_input(struct chains *c, struct json_out *j, const struct input *in)
 {
 	char text[DIGEST_TEXT_MAX];
+
+	qsort_r(in->links, in->n, sizeof(*in->links), by_number, c);
 
 	json_arr_begin(j);
 	for (size_t i = 0; i < in->n; i++) {

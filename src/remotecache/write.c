@@ -24,7 +24,7 @@ static void annotate(struct arena *a, struct oci_descriptor *d, int64_t created_
 	size_t n = 0, i = 0;
 	struct oci_kv created = {
 		STR("buildkit/createdat"),
-		str_from(clock_rfc3339(a, created_ns / NSEC_PER_SEC * NSEC_PER_SEC)),
+		str_from(clock_rfc3339(a, created_ns)),
 	};
 
 	for (; i < d->n_annotations && str_cmp(d->annotations[i].key, created.key) < 0; i++)

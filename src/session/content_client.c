@@ -5,12 +5,24 @@
 
 #define C(name) "/containerd.services.content.v1.Content/" name
 
+/* What gRPC of the original refuses to send as metadata. */
+static struct err *check_id(const struct client_store *cs)
+{
+	for (const char *p = cs->id; *p; p++)
+		if (*p < 0x20 || *p > 0x7e)
+			return err_new(ERR_INTERNAL,
+				       "header key \"" CONTENT_STORE_KEY "\" contains value with "
+				       "non-printable ASCII characters");
+	return NULL;
+}
+
 struct err *client_store_unary(struct client_store *cs, struct ctx *ctx, const char *path,
 			       const void *q, struct arena *a, const ProtobufCMessageDescriptor *d,
 			       void *ret)
 {
 	struct grpc_md md = { STR(CONTENT_STORE_KEY), str_from(cs->id) };
 
+	TRY(check_id(cs));
 	return grpc_unary_msg(cs->session->client, ctx, path, &md, 1, q, a, d, ret);
 }
 
@@ -19,6 +31,7 @@ struct err *client_store_call(struct client_store *cs, struct ctx *ctx, const ch
 {
 	struct grpc_md md = { STR(CONTENT_STORE_KEY), str_from(cs->id) };
 
+	TRY(check_id(cs));
 	return grpc_call(cs->session->client, ctx, path, &md, 1, ret);
 }
 

@@ -47,9 +47,11 @@ struct cache_source_ops {
 	/* Calls each() with the results of a key. */
 	void (*results)(struct cache_source *s, const struct cache_key_id *key,
 			void (*each)(void *arg, const struct cache_hit *hit), void *arg);
-	/* In a task. The result may be lazy. */
-	struct err *(*load)(struct cache_source *s, struct ctx *ctx, const struct cache_key_id *key,
-			    struct str result_id, struct result **ret);
+	/* In a task. The result may be lazy. session: of those who build it (struct op_env), NULL
+	 * for none; a lazy result may keep it through a reference of its own kind. */
+	struct err *(*load)(struct cache_source *s, struct ctx *ctx, void *session,
+			    const struct cache_key_id *key, struct str result_id,
+			    struct result **ret);
 	void (*free)(struct cache_source *s);
 };
 struct cache_source *cache_source_ref(struct cache_source *s);

@@ -296,5 +296,5 @@ struct err *export_record_load(struct cache_key *k, struct ctx *ctx, const struc
 	}
 	if (!r->source)
 		return err_new(ERR_NOT_FOUND, "cache record has no result");
-	return r->source->ops->load(r->source, ctx, &r->key, r->result_id, ret);
+	return r->source->ops->load(r->source, ctx, NULL, &r->key, r->result_id, ret);
 }

@@ -198,7 +198,7 @@ static void source_results(struct cache_source *src, const struct cache_key_id *
 	keystore_each(s, RESULT, buf_str(&k), each_result, &r);
 }
 
-static struct err *source_load(struct cache_source *src, struct ctx *ctx,
+static struct err *source_load(struct cache_source *src, struct ctx *ctx, void *session,
 			       const struct cache_key_id *key, struct str result_id,
 			       struct result **ret)
 {

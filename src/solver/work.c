@@ -53,8 +53,8 @@ static void run_run(struct work *w, const struct op_env *env)
 
 static void run_load(struct work *w, const struct op_env *env)
 {
-	w->err = w->source->ops->load(w->source, env->ctx, &w->key->id, str_from(w->result_id),
-				      &w->result);
+	w->err = w->source->ops->load(w->source, env->ctx, env->session, &w->key->id,
+				      str_from(w->result_id), &w->result);
 	if (!w->err)
 		vprogress_cached(w->vs->progress);
 }

@@ -175,36 +175,28 @@ static void put_platform(struct json_out *j, struct platform p)
 	}
 }
 
-/* First the manifest, which costs nothing to know; then the layers, so that other
- * manifests with the same layers share what was built on them. */
+/* Of what the reference names and the platform. Not of the layers' diff ids: those are the config's
+ * word until the layers are unpacked, and a lie in one image must not be found by another. */
 static struct err *cache_key(struct source_instance *si, const struct source_env *env,
 			     unsigned index, struct arena *a, struct source_key *ret)
 {
 	struct image_instance *i = container_of(si, struct image_instance, base);
 	SCOPED_BUF(b, 64 * KIB);
 	struct json_out j;
+	struct digest d;
 
 	TRY(resolve(i, env));
 	ret->pin = str_from(digest_text(&i->meta.root.digest, a));
-	if (index == 0) {
-		json_out_init(&j, &b, NULL);
-		json_obj_begin(&j);
-		json_kstr(&j, "Digest", str_from(digest_text(&i->meta.manifest_desc.digest, a)));
-		put_platform(&j, i->platform);
-		if (i->layer_limit)
-			json_kint(&j, "Limit", i->layer_limit);
-		json_obj_end(&j);
-		ret->key = str_dup(a, buf_str(&b));
-		ret->done = false;
-		return NULL;
-	}
-	if (n_layers(i)) {
-		struct digest chain = image_chain_id(i->meta.diff_ids, n_layers(i));
-
-		ret->key = str_from(digest_text(&chain, a));
-	} else {
-		ret->key = str_from(digest_text(&i->meta.manifest.config.digest, a));
-	}
+	json_out_init(&j, &b, NULL);
+	json_obj_begin(&j);
+	json_kstr(&j, "Digest", ret->pin);
+	put_platform(&j, i->platform);
+	if (i->layer_limit)
+		json_kint(&j, "Limit", i->layer_limit);
+	json_obj_end(&j);
+	TRY(buf_check(&b, "image key"));
+	d = digest_sha256(buf_str(&b));
+	ret->key = str_from(digest_text(&d, a));
 	ret->done = true;
 	return NULL;
 }

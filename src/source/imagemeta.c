@@ -46,6 +46,17 @@ struct image_origin *image_origin_layout(struct session_manager *m, struct sessi
 	return o;
 }
 
+struct image_origin *image_origin_for(const struct image_origin *o, struct session_group *g)
+{
+	struct image_origin *n = origin_new(o->sessions, g, o->store, &o->ref);
+
+	n->registry = o->registry;
+	n->insecure = o->insecure;
+	n->session_id = o->session_id ? arena_strdup(&n->arena, o->session_id) : NULL;
+	n->store_id = o->store_id ? arena_strdup(&n->arena, o->store_id) : NULL;
+	return n;
+}
+
 struct image_origin *image_origin_ref(struct image_origin *o)
 {
 	ref_get(&o->refs);
@@ -100,6 +111,14 @@ static struct err *fetch_layout(struct image_origin *o, struct ctx *ctx,
 	return e;
 }
 
+static void origin_auth(const struct image_origin *o, struct arena *a, struct session_auth *ret)
+{
+	session_auth_init(ret, o->sessions, o->group,
+			  str_from(arena_printf(a, "%s::pull%s", imageref_name(a, &o->ref),
+						o->insecure ? ":insecure" : "")));
+	ret->auth.insecure = o->insecure;
+}
+
 struct err *image_origin_fetch(struct image_origin *o, struct ctx *ctx,
 			       const struct oci_descriptor *d)
 {
@@ -110,9 +129,17 @@ struct err *image_origin_fetch(struct image_origin *o, struct ctx *ctx,
 		return NULL;
 	if (!o->registry)
 		return fetch_layout(o, ctx, d);
-	session_auth_init(&auth, o->sessions, o->group,
-			  str_from(arena_printf(&a, "%s::pull", imageref_name(&a, &o->ref))));
+	origin_auth(o, &a, &auth);
 	return registry_fetch(o->registry, ctx, &o->ref, d, o->store, &auth.auth, NULL);
+}
+
+struct err *image_origin_resolve(struct image_origin *o, struct ctx *ctx, struct arena *a,
+				 struct oci_descriptor *ret)
+{
+	struct session_auth auth;
+
+	origin_auth(o, a, &auth);
+	return registry_resolve(o->registry, ctx, a, &o->ref, &auth.auth, ret);
 }
 
 /* ---- resolving ---- */
@@ -161,7 +188,6 @@ static struct err *root_from_store(struct image_origin *o, struct ctx *ctx, stru
 static struct err *resolve_root(struct image_origin *o, struct ctx *ctx, struct arena *a,
 				struct oci_descriptor *ret)
 {
-	struct session_auth auth;
 	bool found;
 
 	TRY(root_from_store(o, ctx, a, ret, &found));
@@ -177,9 +203,7 @@ static struct err *resolve_root(struct image_origin *o, struct ctx *ctx, struct 
 			     : err_new(ERR_NOT_FOUND, "%s: not found",
 				       digest_text(&o->ref.digest, a));
 	}
-	session_auth_init(&auth, o->sessions, o->group,
-			  str_from(arena_printf(a, "%s::pull", imageref_name(a, &o->ref))));
-	return registry_resolve(o->registry, ctx, a, &o->ref, &auth.auth, ret);
+	return image_origin_resolve(o, ctx, a, ret);
 }
 
 static struct err *pick_manifest(struct image_origin *o, struct ctx *ctx, struct platform p,

@@ -20,6 +20,7 @@ struct image_origin {
 	struct content *store;       /* the worker's */
 	struct imageref ref;         /* strings in arena */
 	char *session_id, *store_id; /* of an OCI layout; session_id may be NULL: any */
+	bool insecure;               /* of a registry: see struct registry_auth */
 	struct arena arena;
 };
 
@@ -29,12 +30,17 @@ struct image_origin *image_origin_registry(struct registry *r, struct session_ma
 struct image_origin *image_origin_layout(struct session_manager *m, struct session_group *g,
 					 struct content *store, const struct imageref *ref,
 					 struct str session_id, struct str store_id);
+/* The same place in the name of other sessions. */
+struct image_origin *image_origin_for(const struct image_origin *o, struct session_group *g);
 struct image_origin *image_origin_ref(struct image_origin *o);
 void image_origin_unref(struct image_origin *o); /* NULL is fine */
 void image_origin_unrefp(struct image_origin **o);
 /* Makes a blob available in the store. */
 struct err *image_origin_fetch(struct image_origin *o, struct ctx *ctx,
 			       const struct oci_descriptor *d) ERR_RESULT;
+/* What the reference of a registry's origin names now. */
+struct err *image_origin_resolve(struct image_origin *o, struct ctx *ctx, struct arena *a,
+				 struct oci_descriptor *ret) ERR_RESULT;
 
 struct imagemeta {
 	struct oci_descriptor root; /* what the reference names: an index or a manifest */
