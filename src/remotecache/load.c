@@ -11,7 +11,8 @@ struct err *record_load(struct ctx *ctx, const struct remotecache_results *resul
 	    (rec->vertex && rec->vertex->export_cache == EXPORT_CACHE_OFF))
 		return NULL;
 	e = export_record_load(key, ctx, rec, &r);
-	if (e && err_is(e, ERR_NOT_FOUND)) {
+	if (e && !ctx_done(ctx)) {
+		/* Gone from here, or from the cache that it was found in. */
 		err_free(e);
 		return NULL;
 	}

@@ -175,6 +175,39 @@ static const struct import_result *result_of(const struct import_source *s, stru
 	return (uint32_t)place < r->n_results ? &r->results[(uint32_t)place] : NULL;
 }
 
+static struct cache_key_id id_of_root(const struct digest *d)
+{
+	struct cache_key_id id = { .len = (uint8_t)(1 + digest_size((enum digest_algo)d->algo)) };
+
+	id.bytes[0] = d->algo;
+	memcpy(id.bytes + 1, d->bytes, (size_t)id.len - 1);
+	return id;
+}
+
+static void backlinks(struct cache_source *src, const struct cache_key_id *key,
+		      void (*each)(void *arg, const struct cache_key_id *from,
+				   const struct cache_link *link),
+		      void *arg)
+{
+	struct import_source *s = of(src);
+	const struct import_record *r;
+	uint32_t record;
+
+	if (!record_of(s, key, &record))
+		return;
+	r = &s->config.records[record];
+	for (uint32_t i = 0; i < r->n_inputs; i++)
+		for (size_t k = 0; k < r->n_links[i]; k++) {
+			const struct import_link *l = &r->inputs[i][k];
+			const struct import_record *from = &s->config.records[l->record];
+			struct cache_link link = { .input = i, .selector = l->selector };
+			struct cache_key_id id =
+				from->n_inputs ? id_of(l->record) : id_of_root(&from->digest);
+
+			each(arg, &id, &link);
+		}
+}
+
 static struct digest chain_on(const struct digest *below, const struct digest *diff_id)
 {
 	char x[DIGEST_TEXT_MAX], y[DIGEST_TEXT_MAX], both[2 * DIGEST_TEXT_MAX + 1];
@@ -269,6 +302,7 @@ static void source_free(struct cache_source *src)
 static const struct cache_source_ops ops = {
 	.query = query,
 	.results = results,
+	.backlinks = backlinks,
 	.load = load,
 	.free = source_free,
 };

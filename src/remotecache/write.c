@@ -79,6 +79,8 @@ static struct err *add_record(struct writing *w, struct cache_key *key, struct e
 		ref = w->results->ref_of(r);
 		if (w->form->max || map_has(&w->own, str_from(cache_ref_id(ref))))
 			e = add_stack(w, ref, false, &place);
+		if (e && err_is(e, ERR_NOT_FOUND))
+			err_free(TAKE_PTR(e));
 		w->results->unref(r);
 	}
 	for (size_t i = 0; i < rec->n_inputs; i++)

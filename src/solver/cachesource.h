@@ -47,6 +47,12 @@ struct cache_source_ops {
 	/* Calls each() with the results of a key. */
 	void (*results)(struct cache_source *s, const struct cache_key_id *key,
 			void (*each)(void *arg, const struct cache_hit *hit), void *arg);
+	/* Calls each() with what leads to a key: for exports. The digest in link may be left out.
+	 */
+	void (*backlinks)(struct cache_source *s, const struct cache_key_id *key,
+			  void (*each)(void *arg, const struct cache_key_id *from,
+				       const struct cache_link *link),
+			  void *arg);
 	/* In a task. The result may be lazy. session: of those who build it (struct op_env), NULL
 	 * for none; a lazy result may keep it through a reference of its own kind. */
 	struct err *(*load)(struct cache_source *s, struct ctx *ctx, void *session,

@@ -212,9 +212,12 @@ static void export_inner(struct records *r, struct edge *e)
 		if (d->slow_key)
 			add_link(&links[i], root_record(r, &d->slow_key->id, NULL), &none);
 	}
-	vec_each (&e->keys, k)
-		if (!(*k)->source && !(*k)->transient)
-			keystore_backlinks(r->solver->store, &(*k)->id, add_stored, &stored);
+	vec_each (&e->keys, k) {
+		struct cache_source *s = (*k)->source ?: r->solver->keys.local;
+
+		if (!(*k)->transient)
+			s->ops->backlinks(s, &(*k)->id, add_stored, &stored);
+	}
 	(void)cache_key_root_digest(&id, &rec.digest);
 	rec.inputs = ARENA_NEW_N(a, struct export_link *, vs->n_deps);
 	rec.n_links = ARENA_NEW_N(a, size_t, vs->n_deps);

@@ -140,6 +140,14 @@ void keystore_backlinks(struct store *s, const struct cache_key_id *target,
 
 /* ---- as a cache source ---- */
 
+static void source_backlinks(struct cache_source *src, const struct cache_key_id *key,
+			     void (*each)(void *arg, const struct cache_key_id *from,
+					  const struct cache_link *link),
+			     void *arg)
+{
+	keystore_backlinks(container_of(src, struct store, source), key, each, arg);
+}
+
 struct query {
 	void (*each)(void *arg, const struct cache_key_id *id);
 	void *arg;
@@ -215,6 +223,7 @@ static void source_free(struct cache_source *src)
 static const struct cache_source_ops source_ops = {
 	.query = source_query,
 	.results = source_results,
+	.backlinks = source_backlinks,
 	.load = source_load,
 	.free = source_free,
 };
