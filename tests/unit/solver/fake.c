@@ -468,7 +468,31 @@ static void import_results(struct cache_source *s, const struct cache_key_id *ke
 	}
 }
 
-static struct err *import_load(struct cache_source *s, struct ctx *ctx,
+static void import_backlinks(struct cache_source *s, const struct cache_key_id *key,
+			     void (*each)(void *arg, const struct cache_key_id *from,
+					  const struct cache_link *link),
+			     void *arg)
+{
+	const struct import *im = container_of(s, struct import, base);
+
+	for (size_t i = 0; i < im->n; i++) {
+		const struct import_record *r = &im->list[i];
+		struct cache_key_id id = import_id(im, i);
+
+		if (memcmp(&id, key, 1 + (size_t)id.len) != 0)
+			continue;
+		for (uint32_t k = 0; k < r->n_inputs; k++)
+			for (size_t m = 0; m < r->n_links[k]; m++) {
+				const struct export_link *l = &r->inputs[k][m];
+				struct cache_key_id from = import_id(im, l->record);
+
+				each(arg, &from,
+				     &(struct cache_link) { .input = k, .selector = l->selector });
+			}
+	}
+}
+
+static struct err *import_load(struct cache_source *s, struct ctx *ctx, void *session,
 			       const struct cache_key_id *key, struct str id, struct result **ret)
 {
 	const struct import *im = container_of(s, struct import, base);
@@ -493,10 +517,11 @@ static void import_free(struct cache_source *s)
 }
 
 static const struct cache_source_ops import_ops = {
-	import_query,
-	import_results,
-	import_load,
-	import_free,
+	.query = import_query,
+	.results = import_results,
+	.backlinks = import_backlinks,
+	.load = import_load,
+	.free = import_free,
 };
 
 struct cache_source *fake_source(struct fake_world *w, struct cache_key *k,
