@@ -18,14 +18,14 @@ LAYERS = [
     ["net", "kv"],
     ["proto", "content", "snapshot"],
     ["grpc", "cache", "registry", "exec"],
-    ["session", "source", "solver"],
+    ["session", "containerd", "source", "solver"],
     ["op", "exporter", "remotecache", "frontend"],
     ["control"],
     ["daemon", "cli", "progress"],
 ]
 LEVEL = {name: i for i, row in enumerate(LAYERS) for name in row}
 # Within a layer only these lean on a neighbour (see docs/ARCHITECTURE.md).
-NEIGHBOURS = {("source", "session"), ("exporter", "op"), ("cli", "progress")}
+NEIGHBOURS = {("source", "session"), ("containerd", "session"), ("exporter", "op"), ("cli", "progress")}
 # Files that are tables may be as long as they need.
 MAX_LINES = 1000
 WARN_LINES = 700

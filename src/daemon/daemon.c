@@ -208,6 +208,7 @@ static void make_control(struct daemon *d)
 			.cache = first->cache,
 			.registry = d->registry,
 			.sessions = d->sessions,
+			.images = daemon_worker_images(first),
 			.tmp_dir = first->tmp_dir,
 			.platform = first->platforms[0],
 		},

@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct err *setup_log(const struct config *c)
 {
@@ -24,8 +25,27 @@ static struct err *setup_log(const struct config *c)
 	return NULL;
 }
 
+/* A containerd worker whose socket is not there is not tried. */
+static bool wants_containerd(struct config_worker *w)
+{
+	if (w->kind != WORKER_CONTAINERD || !w->enabled)
+		return false;
+	if (w->enabled_auto && access(w->address, F_OK) < 0)
+		w->enabled = false;
+	return w->enabled;
+}
+
+static bool any_containerd(struct config *c)
+{
+	bool any = wants_containerd(&c->containerd);
+
+	for (size_t i = 0; i < c->n_more; i++)
+		any |= wants_containerd(&c->more[i]);
+	return any;
+}
+
 /* Before the first thread, so that all of them inherit the mask and the namespace. */
-static struct err *setup_process(void)
+static struct err *setup_process(struct config *c)
 {
 	sigset_t set;
 
@@ -39,17 +59,20 @@ static struct err *setup_process(void)
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	/* containerd's shims must see what is mounted for a step. */
+	if (any_containerd(c))
+		return NULL;
 	return ns_enter_private_mounts();
 }
 
-static struct err *run(const struct config *c)
+static struct err *run(struct config *c)
 {
 	struct task_pool *pool;
 	struct ctx *root;
 	struct err *e;
 
 	TRY(setup_log(c));
-	TRY(setup_process());
+	TRY(setup_process(c));
 	pool = task_pool_new();
 	root = ctx_new_root(pool);
 	e = daemon_run(c, root);

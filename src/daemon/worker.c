@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/cachemount.h"
+#include "containerd/ctd.h"
 #include "exec/runtime.h"
 #include "kv/kv.h"
 #include "source/git.h"
@@ -93,6 +94,8 @@ static struct err *make_scratch(struct daemon_worker *w)
 {
 	w->tmp_dir = mem_printf("%s/tmp", w->dir);
 	w->secrets_dir = mem_printf("%s/secrets", w->dir);
+	/* A daemon in the machine's own mount namespace that was killed leaves its mounts. */
+	TRY(mount_umount_below(w->dir));
 	TRY(rmtree(AT_FDCWD, w->tmp_dir));
 	TRY(file_mkdirs(AT_FDCWD, w->tmp_dir, 0700));
 	TRY(file_mkdirs(AT_FDCWD, w->secrets_dir, 0700));
@@ -286,12 +289,42 @@ static struct err *open_oci(const struct daemon_parts *p, const struct config_wo
 	return NULL;
 }
 
+static struct err *open_containerd(const struct daemon_parts *p, const struct config_worker *wc,
+				   struct daemon_worker *w)
+{
+	const struct ctd_config cc = {
+		.address = wc->address,
+		.namespace = wc->namespace,
+		.snapshotter = wc->snapshotter,
+		.runtime = wc->runtime,
+		.runtime_path = wc->runtime_path,
+	};
+	struct str uuid;
+
+	TRY(open_dir(p, wc, wc->snapshotter, w));
+	TRY(ctd_open(p->loop, p->ctx, &cc, wc->enabled_auto ? NSEC_PER_SEC : CTD_PATIENCE,
+		     &w->ctd));
+	TRY(ctd_uuid(w->ctd, p->ctx, &w->arena, &uuid));
+	TRY(ctd_use_lease(w->ctd, p->ctx, w->id));
+	TRYW(ctd_content_open(w->ctd, p->ctx, &w->content), "failed to open content store");
+	TRYW(ctd_snapshotter_open(w->ctd, p->ctx, &w->snapshotter), "failed to open snapshotter");
+	TRYW(open_executor(p->cfg, wc, ctd_driver(w->ctd), p->ctx, w), "failed to open executor");
+	make_labels(wc, w, wc->snapshotter, uuid);
+	return NULL;
+}
+
+struct image_store *daemon_worker_images(struct daemon_worker *w)
+{
+	return w->ctd ? ctd_images(w->ctd) : NULL;
+}
+
 struct err *daemon_worker_open(const struct daemon_parts *p, const struct config_worker *wc,
 			       struct daemon_worker *w)
 {
 	if (wc->kind == WORKER_CONTAINERD)
-		return err_new(ERR_UNIMPLEMENTED, "the containerd worker is not supported");
-	TRY(open_oci(p, wc, w));
+		TRY(open_containerd(p, wc, w));
+	else
+		TRY(open_oci(p, wc, w));
 	TRYW(cache_open(w->kv, w->snapshotter, w->content, w->tmp_dir, p->ctx, &w->cache),
 	     "failed to open cache");
 	w->cachemounts = cachemounts_new(w->cache);
@@ -330,6 +363,7 @@ void daemon_worker_close(struct daemon_worker *w)
 		snapshotter_free(w->snapshotter);
 	if (w->content)
 		content_free(w->content);
+	ctd_close(w->ctd);
 	if (w->worker.id)
 		sem_fini(&w->parallelism);
 	if (w->secrets_dir)

@@ -8,6 +8,8 @@
 
 struct kv;
 struct httpc;
+struct ctd;
+struct image_store;
 
 /* What workers share; owned by the daemon. */
 struct daemon_parts {
@@ -24,7 +26,8 @@ struct daemon_parts {
 struct daemon_worker {
 	const struct config_worker *config;
 	char *dir, *id, *tmp_dir, *secrets_dir;
-	struct kv *kv; /* its part of the daemon's */
+	struct kv *kv;   /* its part of the daemon's */
+	struct ctd *ctd; /* of a containerd worker */
 	struct content *content;
 	struct snapshotter *snapshotter;
 	struct cache *cache;
@@ -40,6 +43,8 @@ struct daemon_worker {
 	struct worker worker; /* what operations see */
 };
 
+/* NULL if it has none. */
+struct image_store *daemon_worker_images(struct daemon_worker *w);
 struct err *daemon_worker_open(const struct daemon_parts *p, const struct config_worker *wc,
 			       struct daemon_worker *ret) ERR_RESULT;
 /* Also of one that opened half; zeroed memory is fine. */

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "cache/cache.h"
 #include "codec/oci.h"
+#include "content/imagestore.h"
 #include "registry/registry.h"
 #include "session/session.h"
 #include "solver/progress.h"
@@ -43,6 +44,7 @@ struct exporter_host {
 	struct cache *cache;
 	struct registry *registry;
 	struct session_manager *sessions;
+	struct image_store *images; /* the worker's; NULL: it has none */
 	const char *tmp_dir;
 	struct platform platform; /* of the daemon */
 };

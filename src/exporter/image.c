@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "exporter/imagewriter.h"
+#include "exporter/store.h"
 #include "source/session_auth.h"
 
 struct image_exporter {
@@ -12,7 +13,7 @@ struct image_exporter {
 	const struct exporter_host *host;
 	struct imagewriter_opts opts;
 	struct str name;
-	bool push, push_by_digest, insecure, name_canonical, store;
+	bool push, push_by_digest, insecure, name_canonical, store, unpack, incomplete;
 	struct str dangling_prefix;
 	bool dangling_empty_only;
 	struct imageref *refs; /* to push to */
@@ -71,10 +72,18 @@ static struct err *image_export(struct exporter *e, const struct exporter_env *e
 	SCOPED_BUF(names, LIMIT_ERROR_TEXT);
 	SCOPED_ARENA(a);
 
-	TRY(imagewriter_write(env, in, &x->opts, &x->arena, &x->image));
+	struct imagewriter_opts o = x->opts;
+	bool store = x->store && env->host->images;
+
+	/* What is named there is complete. */
+	if (store && !x->incomplete)
+		o.compression.lazy_ok = false;
+	TRY(imagewriter_write(env, in, &o, &x->arena, &x->image));
 	TRY(add_names(x, in, &names));
 	TRY(buf_check(&names, "image names"));
-	for (size_t i = 0; i < x->n_refs; i++) {
+	if (store)
+		TRY(image_store_add(env, &x->image, x->refs, x->n_refs, x->unpack));
+	for (size_t i = 0; i < x->n_refs && !store; i++) {
 		char *id = arena_printf(&a, "naming to %s", imageref_format(&a, &x->refs[i]));
 
 		progress_status_done(env->progress, str_from(id),
@@ -188,8 +197,6 @@ static const struct exporter_ops image_ops = {
 
 static struct err *parse(struct image_exporter *x, const struct attrs *at)
 {
-	bool unpack = false, incomplete = false;
-
 	TRY(imagewriter_parse(at, &x->opts));
 	x->name = attrs_get(at, "name");
 	x->store = true;
@@ -198,11 +205,11 @@ static struct err *parse(struct image_exporter *x, const struct attrs *at)
 	TRY(attrs_bool(at, "registry.insecure", true, &x->insecure, NULL));
 	TRY(attrs_bool(at, "name-canonical", true, &x->name_canonical, NULL));
 	TRY(attrs_bool(at, "store", true, &x->store, NULL));
-	TRY(attrs_bool(at, "unpack", true, &unpack, NULL));
-	TRY(attrs_bool(at, "unsafe-internal-store-allow-incomplete", true, &incomplete, NULL));
+	TRY(attrs_bool(at, "unpack", true, &x->unpack, NULL));
+	TRY(attrs_bool(at, "unsafe-internal-store-allow-incomplete", true, &x->incomplete, NULL));
 	TRY(attrs_bool(at, "danging-name-empty-only", true, &x->dangling_empty_only, NULL));
 	x->dangling_prefix = attrs_get(at, "dangling-name-prefix");
-	if (unpack && x->opts.rewrite_timestamp)
+	if (x->unpack && x->opts.rewrite_timestamp)
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "exporter option \"rewrite-timestamp\" conflicts with \"unpack\"");
 	return NULL;

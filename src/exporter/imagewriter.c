@@ -173,6 +173,22 @@ static struct err *write_index(const struct exporter_env *env, const struct expo
 	return NULL;
 }
 
+static void keep_parts(struct arena *a, const struct one *ones, struct cache_layer *const *layers,
+		       size_t n, struct image *img)
+{
+	img->parts = ARENA_NEW_N(a, struct image_part, n + 1);
+	img->n_parts = n;
+	for (size_t i = 0; i < n; i++) {
+		struct image_part *p = &img->parts[i];
+
+		p->desc = ones[i].desc;
+		p->manifest = ones[i].manifest;
+		p->diff_ids = ARENA_NEW_N(a, struct digest, p->manifest.n_layers + 1);
+		for (size_t k = 0; k < p->manifest.n_layers; k++)
+			p->diff_ids[k] = layers[i][k].diff_id;
+	}
+}
+
 static int by_digest(const void *a, const void *b)
 {
 	return digest_cmp(&((const struct oci_descriptor *)a)->digest,
@@ -246,6 +262,7 @@ struct err *imagewriter_write(const struct exporter_env *env, const struct expor
 	if (!e) {
 		img.created_ns = ones[0].created_ns;
 		img.manifest = ones[0].manifest;
+		keep_parts(a, ones, layers, in->n_items, &img);
 		keep_blobs(a, &blobs, &img);
 		*ret = img;
 	}

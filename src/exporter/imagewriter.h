@@ -15,6 +15,12 @@ struct imagewriter_opts {
 	size_t n_attrs;
 };
 
+struct image_part {
+	struct oci_descriptor desc; /* with the platform */
+	struct oci_manifest manifest;
+	struct digest *diff_ids; /* of its layers */
+};
+
 struct image {
 	struct oci_descriptor root; /* in the arena */
 	bool is_index;
@@ -25,6 +31,9 @@ struct image {
 	size_t n_blobs;
 	/* Of the single or first manifest: for manifest.json. */
 	struct oci_manifest manifest;
+	/* All manifests; in the arena. */
+	struct image_part *parts;
+	size_t n_parts;
 };
 
 struct err *imagewriter_parse(const struct attrs *attrs, struct imagewriter_opts *ret) ERR_RESULT;

@@ -20,8 +20,10 @@ struct err *client_store_unary(struct client_store *cs, struct ctx *ctx, const c
 			       const void *q, struct arena *a, const ProtobufCMessageDescriptor *d,
 			       void *ret)
 {
-	struct grpc_md md = { STR(CONTENT_STORE_KEY), str_from(cs->id) };
+	struct grpc_md md = { STR(CONTENT_STORE_KEY), str_from(cs->id ? cs->id : "") };
 
+	if (cs->remote)
+		return cs->remote->unary(cs->remote->arg, ctx, path, q, a, d, ret);
 	TRY(check_id(cs));
 	return grpc_unary_msg(cs->session->client, ctx, path, &md, 1, q, a, d, ret);
 }
@@ -29,10 +31,17 @@ struct err *client_store_unary(struct client_store *cs, struct ctx *ctx, const c
 struct err *client_store_call(struct client_store *cs, struct ctx *ctx, const char *path,
 			      struct grpc_stream **ret)
 {
-	struct grpc_md md = { STR(CONTENT_STORE_KEY), str_from(cs->id) };
+	struct grpc_md md = { STR(CONTENT_STORE_KEY), str_from(cs->id ? cs->id : "") };
 
+	if (cs->remote)
+		return cs->remote->call(cs->remote->arg, ctx, path, ret);
 	TRY(check_id(cs));
 	return grpc_call(cs->session->client, ctx, path, &md, 1, ret);
+}
+
+struct ctx *client_store_ctx(const struct client_store *cs)
+{
+	return cs->remote ? cs->remote->ctx : cs->session->ctx;
 }
 
 static int by_key(const void *a, const void *b)
@@ -160,7 +169,8 @@ static void store_free(struct content *c)
 {
 	struct client_store *cs = container_of(c, struct client_store, base);
 
-	session_unref(cs->session);
+	if (cs->session)
+		session_unref(cs->session);
 	free(cs->id);
 	free(cs);
 }
@@ -251,8 +261,10 @@ struct client_store *client_store_dup(struct client_store *cs)
 	struct client_store *d = NEW(struct client_store);
 
 	d->base = cs->base;
-	d->session = session_ref(cs->session);
-	d->id = mem_strdup(cs->id);
+	d->remote = cs->remote;
+	if (cs->session)
+		d->session = session_ref(cs->session);
+	d->id = cs->id ? mem_strdup(cs->id) : NULL;
 	return d;
 }
 
@@ -277,7 +289,7 @@ static struct err *store_open(struct content *c, struct ctx *ctx, const struct d
 	r->store = client_store_dup(cs);
 	r->digest = *d;
 	buf_init(&r->msg, LIMIT_GRPC_MESSAGE);
-	joined_ctx_init(&r->ctx, ctx, cs->session->ctx);
+	joined_ctx_init(&r->ctx, ctx, client_store_ctx(cs));
 	*ret = &r->base;
 	return NULL;
 }
@@ -291,6 +303,15 @@ static const struct content_ops ops = {
 	.each = store_each,
 	.free = store_free,
 };
+
+struct content *remote_content_new(const struct remote_content *r)
+{
+	struct client_store *cs = NEW(struct client_store);
+
+	cs->base.ops = &ops;
+	cs->remote = r;
+	return &cs->base;
+}
 
 struct err *session_content(struct session *s, struct str store_id, struct content **ret)
 {

@@ -5,12 +5,16 @@
 #include "content/content.h"
 #include "grpc/message.h"
 #include "session/internal.h"
+#include "session/remote_content.h"
 
 struct client_store {
 	struct content base;
 	struct session *session;
 	char *id;
+	/* Instead of a session. */
+	const struct remote_content *remote;
 };
+struct ctx *client_store_ctx(const struct client_store *cs);
 
 /* Readers and writers may outlive the store they came from. */
 struct client_store *client_store_dup(struct client_store *cs);

@@ -201,7 +201,7 @@ struct err *client_store_writer(struct content *c, struct ctx *ctx, struct str r
 	w->store = client_store_dup(cs);
 	w->ref = str_heap(ref);
 	buf_init(&w->pending, GATHER);
-	joined_ctx_init(&w->ctx, ctx, cs->session->ctx);
+	joined_ctx_init(&w->ctx, ctx, client_store_ctx(cs));
 	e = negotiate(w);
 	if (e) {
 		client_close(&w->base.io);
