@@ -32,6 +32,7 @@
 #define LIMIT_FILESYNC_METADATA (512 * MIB)
 #define LIMIT_SECRET 512000
 #define LIMIT_LLB_OPS 200000
+#define LIMIT_POLICY_QUESTIONS 64 /* of one definition at a time */
 #define LIMIT_ERROR_TEXT (64 * KIB)
 #define LIMIT_TAR_PAX (1 * MIB)
 #define LIMIT_HTTP_BODY (16 * MIB)     /* of a JSON or error answer kept in memory */

@@ -3,7 +3,8 @@
 #include "base/mem.h"
 #include "control/cacheimport.h"
 #include "control/caps.h"
-#include "source/imagemeta.h"
+#include "control/policy.h"
+#include "control/sourcemeta.h"
 
 /* The bridge of one frontend run inside a build: its own options and inputs, everything
  * else is the build's. */
@@ -83,6 +84,7 @@ static struct err *solve_definition(struct build *b, struct ctx *ctx,
 				    struct frontend_result *ret)
 {
 	const Pb__Definition *def = req->definition;
+	CLEANUP(policy_unrefp) struct policy *policy = NULL;
 	struct op_load_opts o = {
 		.worker = b->control->worker,
 		.entitlements = b->entitlements,
@@ -95,11 +97,14 @@ static struct err *solve_definition(struct build *b, struct ctx *ctx,
 	struct graph *g;
 	struct err *e = NULL;
 
+	TRY(policy_with(b->policy, b->control, b->sessions, req->sourcepolicies,
+			req->n_sourcepolicies, &policy));
+	o.policy = policy_for_ops(policy);
 	if (def->n_def) {
+		TRYW(op_load_definition(ctx, def, &o, &g, &vertex, &output), "failed to load LLB");
 		imports = ARENA_NEW_N(&a, struct cacheimport *, req->n_cacheimports + 1);
 		for (size_t i = 0; i < req->n_cacheimports; i++)
 			imports[i] = cacheimport_start(b, req->cacheimports[i]);
-		TRY(op_load_definition(ctx, def, &o, &g, &vertex, &output));
 		r = lazyref_new(b, g, vertex, output, def, imports, req->n_cacheimports);
 	}
 	if (r && req->evaluate)
@@ -181,94 +186,32 @@ struct err *build_solve(struct build *b, struct ctx *ctx,
 
 /* ---- metadata of sources ---- */
 
-static struct platform platform_of(const Pb__Platform *p, const struct worker *w)
-{
-	if (!p || !*p->os)
-		return w->platforms[0];
-	return platform_normalize((struct platform) {
-		.os = str_from(p->os),
-		.arch = str_from(p->architecture),
-		.variant = str_from(p->variant),
-		.os_version = str_from(p->osversion),
-	});
-}
-
-static struct image_origin *origin_of(struct build *b, const Pb__SourceOp *op, bool layout,
-				      const struct imageref *ref, struct arena *a)
-{
-	struct control *c = b->control;
-	struct content *store = cache_content(c->worker->cache);
-	struct session_manager *m = c->worker->sessions;
-	const char *session, *id;
-
-	if (!layout)
-		return image_origin_registry(c->host.registry, m, b->sessions, store, ref);
-	session = PROTO_MAP_GET(op->n_attrs, op->attrs, "oci.session");
-	id = PROTO_MAP_GET(op->n_attrs, op->attrs, "oci.store");
-	if (!id || !*id)
-		id = imageref_name(a, ref);
-	return image_origin_layout(m, b->sessions, store, ref, str_from(session),
-				   str_from(arena_printf(a, "oci:%s", id)));
-}
-
-static struct err *resolve_image(struct build *b, struct ctx *ctx, const Pb__SourceOp *op,
-				 bool layout, const Pb__Platform *pb_platform, struct arena *a,
-				 struct imagemeta *ret)
-{
-	struct str id = str_from(op->identifier);
-	struct imageref ref;
-	CLEANUP(image_origin_unrefp) struct image_origin *o = NULL;
-
-	id = str_trim_prefix(id, layout ? STR("oci-layout://") : STR("docker-image://"));
-	TRYW(imageref_parse(a, id, &ref), "failed to parse image reference \"%.*s\"", STR_ARG(id));
-	o = origin_of(b, op, layout, &ref, a);
-	TRYW(imagemeta_resolve(o, ctx, platform_of(pb_platform, b->control->worker), NULL, a, ret),
-	     "%s", imageref_format(a, &ref));
-	return NULL;
-}
-
 struct err *build_resolve_source_meta(
 	struct build *b, struct ctx *ctx,
-	const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req, struct arena *a,
+	const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *in, struct arena *a,
 	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret)
 {
-	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse *out;
-	Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse *img;
-	struct imagemeta meta;
-	struct str id, scheme;
+	Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest req = *in;
+	struct sourcemeta_env env = { .control = b->control, .sessions = b->sessions };
+	CLEANUP(policy_unrefp) struct policy *policy = NULL;
 	struct vprogress *step;
-	const char *name;
 	struct err *e;
-	bool layout;
+	bool changed;
 
-	if (!req->source)
+	if (!in->source)
 		return err_new(ERR_INVALID_ARGUMENT, "source is required");
-	id = str_from(req->source->identifier);
-	scheme = str_sub(id, 0, (size_t)MAX(str_find_str(id, STR("://")), (ptrdiff_t)0));
-	layout = str_eq_cstr(scheme, "oci-layout");
-	if (!layout && !str_eq_cstr(scheme, "docker-image"))
-		return err_new(ERR_UNIMPLEMENTED, "resolving metadata of %s is not supported",
-			       req->source->identifier);
-	name = *req->logname
-		       ? req->logname
-		       : arena_printf(a, "resolve image config for %s", req->source->identifier);
-	step = progress_step(job_progress(b->job), str_from(name), name);
-	e = resolve_image(b, ctx, req->source, layout, req->platform, a, &meta);
+	req.source = proto_dup(a, in->source);
+	if (!*req.logname)
+		req.logname = arena_printf(a, "resolve image config for %s", in->source->identifier);
+	TRY(policy_with(b->policy, b->control, b->sessions, req.sourcepolicies, req.n_sourcepolicies,
+			&policy));
+	TRYW(policy_apply(policy, ctx, a, req.source, req.platform, &changed),
+	     "could not resolve image due to policy");
+	step = progress_step(job_progress(b->job), str_from(req.logname), req.logname);
+	e = sourcemeta_resolve(&env, ctx, &req, a, ret);
 	vprogress_complete(step, false, e);
 	vprogress_unref(step);
-	if (e)
-		return e;
-	out = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse);
-	img = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse);
-	moby__buildkit__v1__frontend__resolve_source_meta_response__init(out);
-	moby__buildkit__v1__frontend__resolve_source_image_response__init(img);
-	img->digest = digest_text(&meta.root.digest, a);
-	if (!req->image || !req->image->noconfig)
-		img->config = proto_from_str(meta.config);
-	out->source = proto_dup(a, req->source);
-	out->image = img;
-	*ret = out;
-	return NULL;
+	return e;
 }
 
 /* ---- warnings ---- */

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "control/cacheimport.h"
+#include "control/policy.h"
 #include "op/workers.h"
 
 /* ---- the workers as frontends see them ---- */
@@ -65,6 +66,9 @@ struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_are
 	cond_init(&b->imported);
 	fill_workers(b);
 	e = grant_entitlements(b);
+	if (!e)
+		e = policy_new(c, b->sessions, req->sourcepolicy,
+			       str_from(req->sourcepolicysession), &b->policy);
 	if (!e)
 		e = job_new(c->solver, b->ref, b->sessions, &b->job);
 	if (e) {
@@ -134,6 +138,7 @@ void build_free(struct build *b)
 	ctx_cancel(b->ctx, NULL);
 	free_failed_results(b);
 	cacheimport_stop(b);
+	policy_unref(b->policy);
 	job_discard(b->job);
 	session_group_unref(b->sessions);
 	ctx_unref(b->ctx);

@@ -1,4 +1,5 @@
 #include "base/map.h"
+#include "base/task.h"
 #include "base/vec.h"
 #include "cache/cachemount.h"
 #include "op/op_impl.h"
@@ -146,27 +147,60 @@ static void set_platform(struct loader *l, struct loading *x, struct op_meta *m)
 	x->op->platform = p;
 }
 
-static struct err *apply_policy(struct loader *l, struct loading *x)
-{
-	const struct op_source_policy *policy = l->o->policy;
-	const Pb__Platform *p = x->op->platform;
-	struct platform pf;
-	bool changed = false;
+/* The policy's answer for one source; several are asked for at once, since each may wait for a
+ * client. */
+struct asking {
+	struct loader *l;
+	struct loading *x;
+	struct arena arena;
+	Pb__SourceOp *source; /* a copy in arena, to be changed */
+	bool changed;
+};
 
-	if (!policy || x->op->op_case != PB__OP__OP_SOURCE)
+static struct err *ask_policy(struct ctx *ctx, void *arg)
+{
+	struct asking *q = arg;
+	const struct op_source_policy *policy = q->l->o->policy;
+
+	return policy->evaluate(policy->arg, ctx, &q->arena, q->source, q->x->op->platform,
+				&q->changed);
+}
+
+static struct err *apply_policy(struct loader *l)
+{
+	struct asking *list;
+	struct task_group group;
+	size_t n = 0;
+	struct err *e;
+
+	if (!l->o->policy)
 		return NULL;
-	pf = l->o->worker->n_platforms ? l->o->worker->platforms[0] : platform_default();
-	if (p)
-		pf = platform_normalize((struct platform) {
-			.os = str_from(p->os),
-			.arch = str_from(p->architecture),
-			.variant = str_from(p->variant),
-			.os_version = str_from(p->osversion),
-		});
-	TRYW(policy->evaluate(policy->arg, l->ctx, l->arena, x->op->source, &pf, &changed),
-	     "error evaluating the source policy");
-	x->changed = x->changed || changed;
-	return NULL;
+	list = mem_calloc(l->def->n_def, sizeof(*list));
+	for (size_t i = 0; i < l->def->n_def; i++) {
+		struct asking *q = &list[n];
+
+		if (l->ops[i].op->op_case != PB__OP__OP_SOURCE)
+			continue;
+		n++;
+		q->l = l;
+		q->x = &l->ops[i];
+		q->source = proto_dup(&q->arena, q->x->op->source);
+	}
+	if (n == 1) {
+		e = ask_policy(l->ctx, list);
+	} else {
+		task_group_init(&group, l->ctx, LIMIT_POLICY_QUESTIONS);
+		for (size_t i = 0; i < n; i++)
+			task_group_go(&group, "source policy", ask_policy, &list[i]);
+		e = task_group_wait(&group);
+	}
+	for (size_t i = 0; i < n; i++) {
+		list[i].x->op->source = proto_dup(l->arena, list[i].source);
+		list[i].x->changed = list[i].changed;
+		arena_fini(&list[i].arena);
+	}
+	free(list);
+	return err_wrap(e, "error evaluating the source policy");
 }
 
 static const char *vertex_name(struct loader *l, const struct loading *x, const Pb__OpMetadata *md)
@@ -215,7 +249,6 @@ static struct err *finish_op(struct loader *l, struct loading *x)
 	TRY(check_caps(md));
 	TRY(op_validate(x->op));
 	TRY(entitlement_check(x->op, md, l->o->entitlements));
-	TRY(apply_policy(l, x));
 	TRY(choose_worker(l, x, &worker));
 	v.name = vertex_name(l, x, md);
 	inputs = ARENA_NEW_N(a, struct vertex_input, x->op->n_inputs + 1);
@@ -305,6 +338,7 @@ static struct err *load(struct loader *l, uint32_t *ret_vertex, uint32_t *ret_ou
 
 	TRY(op_check_source_map(l->def->source));
 	TRY(parse_ops(l));
+	TRY(apply_policy(l));
 	last = l->ops[l->def->n_def - 1].op;
 	if (!last->n_inputs)
 		return INVALID("invalid LLB with no inputs on last vertex");

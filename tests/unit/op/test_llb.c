@@ -291,7 +291,7 @@ static void policy_unref(void *arg)
 }
 
 static struct err *convert(void *arg, struct ctx *ctx, struct arena *a, Pb__SourceOp *source,
-			   const struct platform *platform, bool *ret_changed)
+			   const Pb__Platform *platform, bool *ret_changed)
 {
 	if (strcmp(source->identifier, "docker-image://old") == 0) {
 		source->identifier = (char *)"docker-image://new";

@@ -1,0 +1,85 @@
+#include "control/sourcemeta.h"
+
+#include "base/mem.h"
+#include "source/imagemeta.h"
+
+typedef Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest meta_request;
+typedef Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse meta_response;
+
+static struct platform platform_of(const Pb__Platform *p, const struct worker *w)
+{
+	if (!p || !*p->os)
+		return w->platforms[0];
+	return platform_normalize((struct platform) {
+		.os = str_from(p->os),
+		.arch = str_from(p->architecture),
+		.variant = str_from(p->variant),
+		.os_version = str_from(p->osversion),
+	});
+}
+
+static struct image_origin *origin_of(const struct sourcemeta_env *env, const Pb__SourceOp *op, bool layout,
+				      const struct imageref *ref, struct arena *a)
+{
+	struct control *c = env->control;
+	struct content *store = cache_content(c->worker->cache);
+	struct session_manager *m = c->worker->sessions;
+	const char *session, *id;
+
+	if (!layout)
+		return image_origin_registry(c->host.registry, m, env->sessions, store, ref);
+	session = PROTO_MAP_GET(op->n_attrs, op->attrs, "oci.session");
+	id = PROTO_MAP_GET(op->n_attrs, op->attrs, "oci.store");
+	if (!id || !*id)
+		id = imageref_name(a, ref);
+	return image_origin_layout(m, env->sessions, store, ref, str_from(session),
+				   str_from(arena_printf(a, "oci:%s", id)));
+}
+
+static struct err *resolve_image(const struct sourcemeta_env *env, struct ctx *ctx, const Pb__SourceOp *op,
+				 bool layout, const Pb__Platform *pb_platform, struct arena *a,
+				 struct imagemeta *ret)
+{
+	struct str id = str_from(op->identifier);
+	struct imageref ref;
+	CLEANUP(image_origin_unrefp) struct image_origin *o = NULL;
+
+	id = str_trim_prefix(id, layout ? STR("oci-layout://") : STR("docker-image://"));
+	TRYW(imageref_parse(a, id, &ref), "failed to parse image reference \"%.*s\"", STR_ARG(id));
+	o = origin_of(env, op, layout, &ref, a);
+	TRYW(imagemeta_resolve(o, ctx, platform_of(pb_platform, env->control->worker), NULL, a, ret),
+	     "%s", imageref_format(a, &ref));
+	return NULL;
+}
+
+static struct err *image_response(const struct sourcemeta_env *env, struct ctx *ctx,
+				  const meta_request *req, bool layout, struct arena *a,
+				  Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse **ret)
+{
+	Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse *img;
+	struct imagemeta meta;
+
+	TRY(resolve_image(env, ctx, req->source, layout, req->platform, a, &meta));
+	img = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse);
+	moby__buildkit__v1__frontend__resolve_source_image_response__init(img);
+	img->digest = digest_text(&meta.root.digest, a);
+	if (!req->image || !req->image->noconfig)
+		img->config = proto_from_str(meta.config);
+	*ret = img;
+	return NULL;
+}
+
+struct err *sourcemeta_resolve(const struct sourcemeta_env *env, struct ctx *ctx,
+			       const meta_request *req, struct arena *a, meta_response **ret)
+{
+	struct str id = str_from(req->source->identifier);
+	bool layout = str_has_prefix(id, STR("oci-layout://"));
+	meta_response *out = ARENA_NEW(a, meta_response);
+
+	moby__buildkit__v1__frontend__resolve_source_meta_response__init(out);
+	out->source = proto_dup(a, req->source);
+	if (layout || str_has_prefix(id, STR("docker-image://")))
+		TRY(image_response(env, ctx, req, layout, a, &out->image));
+	*ret = out;
+	return NULL;
+}
