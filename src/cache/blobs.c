@@ -340,6 +340,7 @@ static void hand_out(const struct want *w, struct arena *a, struct cache_layer *
 	struct oci_kv *all;
 	size_t n = 0, at;
 
+	ret->epoch_s = w->epoch_s;
 	oci_descriptor_dup(a, &v->desc, d);
 	if (!w->o->prefer_nondist || !oci_is_nondistributable(d->media_type)) {
 		const char *type = plain_media_type(d, w->o);

@@ -112,6 +112,7 @@ struct cache_layer {
 	struct digest diff_id;
 	struct str description;
 	int64_t created_ns;
+	int64_t epoch_s;       /* its times were rewritten to this; -1: were not */
 	struct cache_ref *ref; /* borrowed from the stack of r */
 };
 struct cache_compress {

@@ -202,9 +202,10 @@ struct err *build_resolve_source_meta(
 		return err_new(ERR_INVALID_ARGUMENT, "source is required");
 	req.source = proto_dup(a, in->source);
 	if (!*req.logname)
-		req.logname = arena_printf(a, "resolve image config for %s", in->source->identifier);
-	TRY(policy_with(b->policy, b->control, b->sessions, req.sourcepolicies, req.n_sourcepolicies,
-			&policy));
+		req.logname =
+			arena_printf(a, "resolve image config for %s", in->source->identifier);
+	TRY(policy_with(b->policy, b->control, b->sessions, req.sourcepolicies,
+			req.n_sourcepolicies, &policy));
 	TRYW(policy_apply(policy, ctx, a, req.source, req.platform, &changed),
 	     "could not resolve image due to policy");
 	step = progress_step(job_progress(b->job), str_from(req.logname), req.logname);

@@ -7,8 +7,7 @@
 #include "grpc/message.h"
 #include "source/policy.h"
 
-#define CHECK_POLICY                                                                               \
-	"/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"
+#define CHECK_POLICY "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"
 #define DENY_DETAIL "github.com/moby/buildkit/policysession.DecisionResponse+json"
 #define MAX_QUESTIONS 10
 
@@ -156,8 +155,8 @@ static struct err *refused(const Pb__SourceOp *source, const decision *d)
 {
 	const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(
 		&moby__buildkit__v1__sourcepolicy__policy_action__descriptor, (int)d->action);
-	struct str action = v ? str_trim_prefix(str_from(v->name), STR("POLICY_ACTION_"))
-			      : STR("unknown");
+	struct str action =
+		v ? str_trim_prefix(str_from(v->name), STR("POLICY_ACTION_")) : STR("unknown");
 	struct err *e = err_new(ERR_UNKNOWN, "source \"%s\" not allowed by policy: action %.*s",
 				source->identifier, STR_ARG(action));
 	SCOPED_BUF(json, LIMIT_GRPC_MESSAGE);
@@ -204,8 +203,8 @@ static struct err *take_update(struct policy *p, struct ctx *ctx, struct arena *
 }
 
 static struct err *ask_verifier(struct policy *p, struct ctx *ctx, struct session *s,
-				struct arena *a, Pb__SourceOp *source,
-				const Pb__Platform *platform, int *left, bool *ret_changed)
+				struct arena *a, Pb__SourceOp *source, const Pb__Platform *platform,
+				int *left, bool *ret_changed)
 {
 	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse bare =
 		MOBY__BUILDKIT__V1__FRONTEND__RESOLVE_SOURCE_META_RESPONSE__INIT;
@@ -264,8 +263,7 @@ static struct err *evaluate_bundle(struct policy *p, struct ctx *ctx, struct are
 				   Pb__SourceOp *git, const Pb__Platform *platform, int *left,
 				   bool *ret_changed)
 {
-	Pb__SourceOp__AttrsEntry *bundle =
-		PROTO_MAP_FIND(git->n_attrs, git->attrs, "git.bundle");
+	Pb__SourceOp__AttrsEntry *bundle = PROTO_MAP_FIND(git->n_attrs, git->attrs, "git.bundle");
 	Pb__SourceOp blob = PB__SOURCE_OP__INIT;
 	Pb__SourceOp__AttrsEntry store = PB__SOURCE_OP__ATTRS_ENTRY__INIT,
 				 session = PB__SOURCE_OP__ATTRS_ENTRY__INIT;

@@ -13,8 +13,8 @@ struct policy;
 struct err *policy_new(struct control *c, struct session_group *sessions,
 		       const Moby__Buildkit__V1__Sourcepolicy__Policy *base, struct str session_id,
 		       struct policy **ret) ERR_RESULT;
-/* The same with rules of a frontend's request after those of the build; n 0 gives p itself, counted.
- * p may be NULL. */
+/* The same with rules of a frontend's request after those of the build; n 0 gives p itself,
+ * counted. p may be NULL. */
 struct err *policy_with(struct policy *p, struct control *c, struct session_group *sessions,
 			Moby__Buildkit__V1__Sourcepolicy__Policy *const *more, size_t n,
 			struct policy **ret) ERR_RESULT;

@@ -52,10 +52,14 @@ static struct err *make_exporter(struct control *c, struct arena *a,
 	const char *epoch = PROTO_MAP_GET(req->n_frontendattrs, req->frontendattrs,
 					  "build-arg:SOURCE_DATE_EPOCH");
 	size_t n = 0;
+	int64_t seconds;
 
 	for (; n < in->n_attrs; n++)
 		kv[n] = (struct exporter_kv) { str_from(in->attrs[n]->key),
 					       str_from(in->attrs[n]->value) };
+	/* Other words ("context") are the frontend's business. */
+	if (epoch && *epoch && !str_to_i64(str_from(epoch), &seconds))
+		epoch = NULL;
 	if (epoch && !PROTO_MAP_FIND(in->n_attrs, in->attrs, "source-date-epoch"))
 		kv[n++] = (struct exporter_kv) { STR("source-date-epoch"), str_from(epoch) };
 	return exporter_new(&c->host, str_from(in->type), kv, n, ret);

@@ -18,8 +18,8 @@ static struct platform platform_of(const Pb__Platform *p, const struct worker *w
 	});
 }
 
-static struct image_origin *origin_of(const struct sourcemeta_env *env, const Pb__SourceOp *op, bool layout,
-				      const struct imageref *ref, struct arena *a)
+static struct image_origin *origin_of(const struct sourcemeta_env *env, const Pb__SourceOp *op,
+				      bool layout, const struct imageref *ref, struct arena *a)
 {
 	struct control *c = env->control;
 	struct content *store = cache_content(c->worker->cache);
@@ -36,8 +36,9 @@ static struct image_origin *origin_of(const struct sourcemeta_env *env, const Pb
 				   str_from(arena_printf(a, "oci:%s", id)));
 }
 
-static struct err *resolve_image(const struct sourcemeta_env *env, struct ctx *ctx, const Pb__SourceOp *op,
-				 bool layout, const Pb__Platform *pb_platform, struct arena *a,
+static struct err *resolve_image(const struct sourcemeta_env *env, struct ctx *ctx,
+				 const Pb__SourceOp *op, bool layout,
+				 const Pb__Platform *pb_platform, struct arena *a,
 				 struct imagemeta *ret)
 {
 	struct str id = str_from(op->identifier);
@@ -47,7 +48,8 @@ static struct err *resolve_image(const struct sourcemeta_env *env, struct ctx *c
 	id = str_trim_prefix(id, layout ? STR("oci-layout://") : STR("docker-image://"));
 	TRYW(imageref_parse(a, id, &ref), "failed to parse image reference \"%.*s\"", STR_ARG(id));
 	o = origin_of(env, op, layout, &ref, a);
-	TRYW(imagemeta_resolve(o, ctx, platform_of(pb_platform, env->control->worker), NULL, a, ret),
+	TRYW(imagemeta_resolve(o, ctx, platform_of(pb_platform, env->control->worker), NULL, a,
+			       ret),
 	     "%s", imageref_format(a, &ref));
 	return NULL;
 }
@@ -69,6 +71,89 @@ static struct err *image_response(const struct sourcemeta_env *env, struct ctx *
 	return NULL;
 }
 
+/* ---- other sources ---- */
+
+static void git_response(const struct source_meta *m, struct arena *a, meta_response *out)
+{
+	Moby__Buildkit__V1__Frontend__ResolveSourceGitResponse *g =
+		ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceGitResponse);
+
+	moby__buildkit__v1__frontend__resolve_source_git_response__init(g);
+	g->checksum = str_cstr(a, m->checksum);
+	g->ref = str_cstr(a, m->ref);
+	g->commitchecksum = str_cstr(a, m->commit_checksum);
+	g->commitobject = proto_from_str(m->commit_object);
+	g->tagobject = proto_from_str(m->tag_object);
+	out->git = g;
+}
+
+static void http_response(const struct source_meta *m, const struct source_meta_opts *o,
+			  struct arena *a, meta_response *out)
+{
+	Moby__Buildkit__V1__Frontend__ResolveSourceHTTPResponse *h =
+		ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceHTTPResponse);
+
+	moby__buildkit__v1__frontend__resolve_source_httpresponse__init(h);
+	h->checksum = digest_text(&m->digest, a);
+	h->filename = str_cstr(a, m->filename);
+	h->lastmodified = proto_timestamp(a, m->last_modified_ns);
+	if (o->checksum_algo) {
+		Moby__Buildkit__V1__Frontend__ChecksumResponse *c =
+			ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ChecksumResponse);
+
+		moby__buildkit__v1__frontend__checksum_response__init(c);
+		c->digest = digest_text(&m->suffixed, a);
+		c->suffix = proto_from_str(o->checksum_suffix);
+		h->checksumresponse = c;
+	}
+	out->http = h;
+}
+
+static struct err *read_opts(const meta_request *req, struct source_meta_opts *ret)
+{
+	static const enum digest_algo algos[] = { DIGEST_SHA256, DIGEST_SHA384, DIGEST_SHA512 };
+	const Moby__Buildkit__V1__Frontend__ChecksumRequest *c =
+		req->http ? req->http->checksumrequest : NULL;
+
+	*ret = (struct source_meta_opts) { .git_objects = req->git && req->git->returnobject };
+	if (!c)
+		return NULL;
+	if (c->algo < 0 || (size_t)c->algo >= ARRAY_SIZE(algos))
+		return err_new(ERR_UNKNOWN, "unsupported checksum algorithm %d", (int)c->algo);
+	ret->checksum_algo = algos[c->algo];
+	ret->checksum_suffix = proto_bytes(c->suffix);
+	return NULL;
+}
+
+static struct err *other_response(const struct sourcemeta_env *env, struct ctx *ctx,
+				  const meta_request *req, struct arena *a, meta_response *out)
+{
+	const Pb__SourceOp *op = req->source;
+	struct worker *w = env->control->worker;
+	struct source_attr *attrs = ARENA_NEW_N(a, struct source_attr, op->n_attrs + 1);
+	struct source_env senv = { .ctx = ctx, .sessions = env->sessions };
+	struct source_meta m = { 0 };
+	struct source_meta_opts o;
+	struct source_instance *i;
+	struct err *e = NULL;
+
+	TRY(read_opts(req, &o));
+	for (size_t k = 0; k < op->n_attrs; k++)
+		attrs[k] = (struct source_attr) { str_from(op->attrs[k]->key),
+						  str_from(op->attrs[k]->value) };
+	TRY(source_identify(w->sources, str_from(op->identifier), attrs, op->n_attrs,
+			    platform_of(req->platform, w), &i));
+	if (i->ops->metadata)
+		e = i->ops->metadata(i, &senv, &o, a, &m);
+	source_instance_free(i);
+	TRY(e);
+	if (digest_is_set(&m.digest))
+		http_response(&m, &o, a, out);
+	else if (m.checksum.len)
+		git_response(&m, a, out);
+	return NULL;
+}
+
 struct err *sourcemeta_resolve(const struct sourcemeta_env *env, struct ctx *ctx,
 			       const meta_request *req, struct arena *a, meta_response **ret)
 {
@@ -80,6 +165,8 @@ struct err *sourcemeta_resolve(const struct sourcemeta_env *env, struct ctx *ctx
 	out->source = proto_dup(a, req->source);
 	if (layout || str_has_prefix(id, STR("docker-image://")))
 		TRY(image_response(env, ctx, req, layout, a, &out->image));
+	else
+		TRY(other_response(env, ctx, req, a, out));
 	*ret = out;
 	return NULL;
 }

@@ -11,10 +11,9 @@ struct sourcemeta_env {
 };
 
 /* No policy is applied. A scheme of which nothing more can be known gives the source back. */
-struct err *
-sourcemeta_resolve(const struct sourcemeta_env *env, struct ctx *ctx,
-		   const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req,
-		   struct arena *a,
-		   Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret) ERR_RESULT;
+struct err *sourcemeta_resolve(
+	const struct sourcemeta_env *env, struct ctx *ctx,
+	const Moby__Buildkit__V1__Frontend__ResolveSourceMetaRequest *req, struct arena *a,
+	Moby__Buildkit__V1__Frontend__ResolveSourceMetaResponse **ret) ERR_RESULT;
 
 #endif

@@ -51,6 +51,24 @@ static void clean_layer(struct oci_descriptor *d, bool docker_types)
 	d->has_platform = false;
 }
 
+static void note_rewritten(struct arena *a, struct oci_descriptor *d, int64_t epoch_s)
+{
+	const struct oci_kv note = {
+		STR("buildkit/rewritten-timestamp"),
+		str_from(arena_printf(a, "%lld", (long long)epoch_s)),
+	};
+	struct oci_kv *more = ARENA_NEW_N(a, struct oci_kv, d->n_annotations + 1);
+	size_t at = 0;
+
+	while (at < d->n_annotations && str_cmp(d->annotations[at].key, note.key) < 0)
+		at++;
+	memcpy(more, d->annotations, at * sizeof(*more));
+	more[at] = note;
+	memcpy(more + at + 1, d->annotations + at, (d->n_annotations - at) * sizeof(*more));
+	d->annotations = more;
+	d->n_annotations++;
+}
+
 /* Writes a small blob and reports it as "exporting <what> <digest>". */
 static struct err *put_blob(const struct exporter_env *env, struct arena *a, struct str data,
 			    const char *media_type, const char *what, struct oci_descriptor *ret)
@@ -96,6 +114,8 @@ static struct err *write_one(const struct exporter_env *env, const struct export
 						     layers[i].created_ns };
 		oci_descriptor_dup(a, &layers[i].desc, &m.layers[i]);
 		clean_layer(&m.layers[i], o->docker_types);
+		if (layers[i].epoch_s >= 0 && !o->docker_types)
+			note_rewritten(a, &m.layers[i], layers[i].epoch_s);
 		vec_push(blobs, m.layers[i]);
 	}
 	TRY(imageconfig_patch(it->config, it->base_config,

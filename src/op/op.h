@@ -56,8 +56,9 @@ struct err *entitlement_parse(struct str name, enum entitlement *ret) ERR_RESULT
 /* ---- loading ---- */
 
 /* May change a source (identifier and attrs, in the arena) and says so. An error refuses it. Called
- * in tasks, for several sources at once; may block. platform is the op's, or NULL. A loaded graph keeps arg for definitions that are loaded
- * inside its operations, possibly for longer than the build: counted by ref and unref. */
+ * in tasks, for several sources at once; may block. platform is the op's, or NULL. A loaded graph
+ * keeps arg for definitions that are loaded inside its operations, possibly for longer than the
+ * build: counted by ref and unref. */
 struct op_source_policy {
 	struct err *(*evaluate)(void *arg, struct ctx *ctx, struct arena *a, Pb__SourceOp *source,
 				const Pb__Platform *platform, bool *ret_changed);

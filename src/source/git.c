@@ -433,12 +433,18 @@ static struct err *update_submodules(struct git_instance *i, const struct gitrep
 {
 	SCOPED_ARENA(a);
 	struct gitrepo r = *shared;
+	struct err *e;
 
 	if (i->skip_submodules || !file_exists(AT_FDCWD, arena_printf(&a, "%s/.gitmodules", to)))
 		return NULL;
 	if (i->keep_git_dir)
 		r.dir = arena_printf(&a, "%s/.git", to);
-	return GIT(&r, to, NULL, "submodule", "update", "--init", "--recursive", "--depth=1");
+	e = GIT(&r, to, NULL, "submodule", "update", "--init", "--recursive", "--depth=1");
+	if (!e || ctx_done(shared->ctx))
+		return e;
+	/* A server of plain files can't give a part of the history. */
+	err_free(e);
+	return GIT(&r, to, NULL, "submodule", "update", "--init", "--recursive");
 }
 
 static struct err *drop_git_files(int rootfd)
@@ -535,9 +541,59 @@ static struct err *snapshot(struct source_instance *si, const struct source_env 
 			      index);
 }
 
+/* ---- what can be known ---- */
+
+/* Repository objects as they are, header left out. */
+static struct err *read_objects(struct git_instance *i, const struct source_env *env,
+				struct arena *a, struct source_meta *ret)
+{
+	struct git_source *s = i->src;
+	CLEANUP(access_close) struct access ac = { 0 };
+	CLEANUP(cache_mut_releasep) struct cache_mut *repo = NULL;
+	CLEANUP(localmount_closep) struct localmount *at = NULL;
+	SCOPED_BUF(commit, LIMIT_GRPC_MESSAGE / 4);
+	SCOPED_BUF(tag, LIMIT_GRPC_MESSAGE / 4);
+	struct mounts *m;
+
+	TRY(access_open(i, env, &ac));
+	TRY(open_repo(i, env->ctx, &repo));
+	TRY(cache_mut_mounts(repo, env->ctx, a, false, &m));
+	TRY(localmount_open(m, s->tmp_dir, &at));
+	ac.repo.dir = localmount_path(at);
+	TRY(gitrepo_init(&ac.repo, strlen(i->at.commit) == 64));
+	TRY(git_fetch(&ac.repo, i->at.object, i->at.name, i->by_commit));
+	TRY(GIT(&ac.repo, NULL, &commit, "cat-file", "commit", i->at.commit));
+	if (strcmp(i->at.object, i->at.commit) != 0)
+		TRY(GIT(&ac.repo, NULL, &tag, "cat-file", "tag", i->at.object));
+	ret->commit_object = str_dup(a, buf_str(&commit));
+	ret->tag_object = str_dup(a, buf_str(&tag));
+	return NULL;
+}
+
+static struct err *metadata(struct source_instance *si, const struct source_env *env,
+			    const struct source_meta_opts *o, struct arena *a,
+			    struct source_meta *ret)
+{
+	struct git_instance *i = container_of(si, struct git_instance, base);
+	struct err *e;
+
+	TRY(resolve(i, env));
+	ret->checksum = str_dup(a, str_from(i->at.object));
+	ret->ref = str_dup(a, i->at.name.len ? i->at.name : i->ref);
+	if (strcmp(i->at.object, i->at.commit) != 0)
+		ret->commit_checksum = str_dup(a, str_from(i->at.commit));
+	if (!o->git_objects)
+		return NULL;
+	TRY(take_remote(i->src, env->ctx, i->remote));
+	e = read_objects(i, env, a, ret);
+	give_remote(i->src, i->remote);
+	return e;
+}
+
 static const struct source_instance_ops instance_ops = {
 	.cache_key = cache_key,
 	.snapshot = snapshot,
+	.metadata = metadata,
 	.free = instance_free,
 };
 

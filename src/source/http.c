@@ -12,6 +12,7 @@
 
 /* Of the file that a record holds. */
 #define META "http.meta"
+#define MAX_SUFFIX (4 * 1024)
 #define MAX_HEADERS 4
 
 struct http_source {
@@ -473,9 +474,60 @@ static struct err *snapshot(struct source_instance *si, const struct source_env 
 	return NULL;
 }
 
+/* Of the file and what follows it. */
+static struct err *sum_with_suffix(struct http_instance *i, const struct source_env *env,
+				   const struct source_meta_opts *o, struct digest *ret)
+{
+	CLEANUP(localmount_closep) struct localmount *at = NULL;
+	CLEANUP(hasher_freep) struct hasher *h = hasher_new(o->checksum_algo);
+	CLEANUP_FREE char *chunk = mem_alloc(MIB);
+	CLEANUP_FD int fd = -1;
+	SCOPED_ARENA(a);
+	struct mounts *m;
+	ssize_t n;
+
+	TRY(cache_ref_mounts(i->ref, env->ctx, &a, &m));
+	TRY(localmount_open(m, i->src->tmp_dir, &at));
+	fd = openat(localmount_dirfd(at), str_cstr(&a, i->got_name), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(errno, "open %.*s", STR_ARG(i->got_name));
+	while ((n = read(fd, chunk, MIB)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_errno(errno, "read %.*s", STR_ARG(i->got_name));
+		hasher_add(h, chunk, (size_t)n);
+	}
+	hasher_add_str(h, o->checksum_suffix);
+	*ret = hasher_sum(h);
+	return NULL;
+}
+
+static struct err *metadata(struct source_instance *si, const struct source_env *env,
+			    const struct source_meta_opts *o, struct arena *a,
+			    struct source_meta *ret)
+{
+	struct http_instance *i = container_of(si, struct http_instance, base);
+
+	if (o->checksum_suffix.len > MAX_SUFFIX)
+		return err_new(ERR_UNKNOWN, "http checksum request suffix exceeds max size %d",
+			       MAX_SUFFIX);
+	if (!digest_is_set(&i->checksum) || o->checksum_algo)
+		TRY(get(i, env));
+	else
+		i->got = i->checksum;
+	ret->digest = i->got;
+	ret->filename = str_dup(a, i->filename.len   ? i->filename
+				   : i->got_name.len ? i->got_name
+						     : http_safe_name(a, url_name(i->url)));
+	ret->last_modified_ns = parse_http_date(a, i->last_modified);
+	return o->checksum_algo ? sum_with_suffix(i, env, o, &ret->suffixed) : NULL;
+}
+
 static const struct source_instance_ops instance_ops = {
 	.cache_key = cache_key,
 	.snapshot = snapshot,
+	.metadata = metadata,
 	.free = instance_free,
 };
 

@@ -95,7 +95,8 @@ static struct err *run_regex(struct str pattern, struct str subject, struct matc
 	if (!subject.ptr)
 		subject = STR("");
 	*ret = (struct match) { 0 };
-	ret->code = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, PCRE2_UTF, &code, &at, NULL);
+	ret->code =
+		pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len, PCRE2_UTF, &code, &at, NULL);
 	if (!ret->code)
 		return err_new(ERR_UNKNOWN, "error parsing regexp: `%.*s`", STR_ARG(pattern));
 	limits = pcre2_match_context_create(NULL);
@@ -188,8 +189,8 @@ static void expand(const struct match *m, struct str format, struct buf *out)
 				buf_add_char(out, format.ptr[i++]);
 				continue;
 			}
-			buf_add_str(out, group_by_name(m, str_sub(format, i + 2,
-								  i + (size_t)close)));
+			buf_add_str(out,
+				    group_by_name(m, str_sub(format, i + 2, i + (size_t)close)));
 			i += (size_t)close + 1;
 			continue;
 		}
@@ -360,7 +361,8 @@ static struct err *apply(const policy *p, struct arena *a, Pb__SourceOp *s, bool
 				return NULL;
 			break;
 		default:
-			return err_new(ERR_UNKNOWN, "source policy: rule %d %s: unknown type \"%s\"",
+			return err_new(ERR_UNKNOWN,
+				       "source policy: rule %d %s: unknown type \"%s\"",
 				       (int)r->action, r->selector->identifier, s->identifier);
 		}
 	}

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/ctx.h"
 #include "cache/cache.h"
+#include "codec/digest.h"
 #include "codec/platform.h"
 #include "session/session.h"
 
@@ -53,6 +54,22 @@ struct source_key {
 	bool done; /* the last key */
 };
 
+/* What is known of a source without its tree, in the arena. */
+struct source_meta_opts {
+	bool git_objects;               /* the raw objects, too */
+	enum digest_algo checksum_algo; /* http: another checksum, of the file and a suffix */
+	struct str checksum_suffix;
+};
+struct source_meta {
+	/* git: the object that the ref names (a commit or an annotated tag); the commit if it is
+	 * another. */
+	struct str checksum, ref, commit_checksum, commit_object, tag_object;
+	/* http */
+	struct digest digest, suffixed;
+	struct str filename;
+	int64_t last_modified_ns; /* 0: unknown */
+};
+
 struct source_instance;
 struct source_instance_ops {
 	/* Key number index (0, 1, ...), in the arena. */
@@ -61,6 +78,10 @@ struct source_instance_ops {
 	/* The tree; *ret NULL when it is empty. May be lazy. */
 	struct err *(*snapshot)(struct source_instance *i, const struct source_env *env,
 				struct cache_ref **ret);
+	/* NULL: there is nothing to be known. */
+	struct err *(*metadata)(struct source_instance *i, const struct source_env *env,
+				const struct source_meta_opts *o, struct arena *a,
+				struct source_meta *ret);
 	void (*free)(struct source_instance *i);
 };
 /* Embedded first. Used by one vertex; calls may come from several threads, one at a time. */
