@@ -101,10 +101,10 @@ static struct err *solve_definition(struct build *b, struct ctx *ctx,
 			req->n_sourcepolicies, &policy));
 	o.policy = policy_for_ops(policy);
 	if (def->n_def) {
-		TRYW(op_load_definition(ctx, def, &o, &g, &vertex, &output), "failed to load LLB");
 		imports = ARENA_NEW_N(&a, struct cacheimport *, req->n_cacheimports + 1);
 		for (size_t i = 0; i < req->n_cacheimports; i++)
 			imports[i] = cacheimport_start(b, req->cacheimports[i]);
+		TRYW(op_load_definition(ctx, def, &o, &g, &vertex, &output), "failed to load LLB");
 		r = lazyref_new(b, g, vertex, output, def, imports, req->n_cacheimports);
 	}
 	if (r && req->evaluate)
