@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "control/room.h"
 #include "daemon/worker.h"
+#include "exec/native.h"
 #include "exec/reaper.h"
 #include "kv/kv.h"
 #include "net/listen.h"
@@ -51,7 +52,7 @@ struct daemon {
 
 bool daemon_helper_main(int argc, char **argv)
 {
-	const struct proc_helper table[] = { exec_reaper_helper };
+	const struct proc_helper table[] = { exec_reaper_helper, exec_native_helper };
 
 	return proc_helper_main(table, ARRAY_SIZE(table), argc, argv);
 }

@@ -225,6 +225,9 @@ struct err *bundle_add_rootless_stubs(struct bundle *b)
 	return inroot_mkdirs(b->rootfd, STR("/sys"), &o, NULL);
 }
 
+/* The native runner has its filter compiled already. */
+static const struct seccomp no_seccomp;
+
 void bundle_spec_in(const struct bundle *b, struct spec_in *ret)
 {
 	*ret = (struct spec_in) {
@@ -237,7 +240,7 @@ void bundle_spec_in(const struct bundle *b, struct spec_in *ret)
 		.netns = str_from(b->net.netns),
 		.cgroup = str_from(b->cgroup),
 		.apparmor = str_from(b->e->apparmor),
-		.seccomp = &b->e->seccomp,
+		.seccomp = b->e->is_native ? &no_seccomp : &b->e->seccomp,
 		.cgroup_ns = b->e->cgroup_ns,
 		.rootless = b->e->rootless,
 		.host_pid = b->e->host_pid,
@@ -253,6 +256,8 @@ static struct err *write_config(struct bundle *b)
 	bundle_spec_in(b, &in);
 	spec_write(&in, &out);
 	TRY(buf_check(&out, "configuration of the process"));
+	if (b->e->is_native)
+		b->config = str_dup(&b->arena, buf_str(&out));
 	return file_write(AT_FDCWD, arena_printf(&b->arena, "%s/config.json", b->dir),
 			  buf_str(&out), 0600);
 }
@@ -298,7 +303,7 @@ struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_s
 	struct bundle *b = ret;
 	struct err *err;
 
-	*b = (struct bundle) { .e = e, .spec = spec, .rootfd = -1 };
+	*b = (struct bundle) { .e = e, .spec = spec, .rootfd = -1, .init_fd = -1 };
 	b->id = id_new(&b->arena);
 	b->dir = arena_printf(&b->arena, "%s/%s", e->bundles, b->id);
 	b->cgroup = cgroup_of(b);
@@ -313,6 +318,8 @@ struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_s
 
 void bundle_release(struct bundle *b)
 {
+	if (b->init_fd >= 0)
+		(void)close(b->init_fd);
 	if (b->rootfd >= 0) {
 		stubs_remove(&b->stubs, b->rootfd);
 		(void)close(b->rootfd);

@@ -155,8 +155,8 @@ static struct err *must_run(struct container *c, unsigned *ret_number)
 }
 
 /* What the process leaves open is the first one's. */
-static struct err *write_process_file(struct container *c, const struct exec_process *p,
-				      struct arena *a, const char *path)
+static struct err *write_process(struct container *c, const struct exec_process *p, struct arena *a,
+				 struct str *ret)
 {
 	SCOPED_BUF(out, LIMIT_PROCESS_JSON);
 	struct exec_process full = *p;
@@ -175,7 +175,8 @@ static struct err *write_process_file(struct container *c, const struct exec_pro
 	in.user = &user;
 	spec_write_process(&in, &full, &out);
 	TRY(buf_check(&out, "configuration of the process"));
-	return file_write(AT_FDCWD, path, buf_str(&out), 0600);
+	*ret = str_dup(a, buf_str(&out));
+	return NULL;
 }
 
 struct err *container_exec(struct container *c, struct ctx *ctx, const struct exec_process *p,
@@ -189,6 +190,7 @@ struct err *container_exec(struct container *c, struct ctx *ctx, const struct ex
 			      .tty = p->tty,
 			      .started = io->started,
 			      .started_arg = io->arg };
+	struct native_job n = { .job = &j, .filtered = !c->kept.insecure, .target_fd = -1 };
 	struct proc_status st;
 	unsigned number;
 
@@ -196,8 +198,14 @@ struct err *container_exec(struct container *c, struct ctx *ctx, const struct ex
 	TRY(must_run(c, &number));
 	j.process = arena_printf(&a, "%s/process%u.json", c->b.dir, number);
 	j.pid_name = arena_printf(&a, "pid%u", number);
-	TRY(write_process_file(c, p, &a, j.process));
-	TRY(executor_run_job(c->b.e, ctx, &j, &st));
+	TRY(write_process(c, p, &a, &n.config));
+	if (c->b.e->is_native) {
+		j.cgroup = bundle_own_cgroup(&c->b);
+		n.target_fd = c->b.init_fd;
+	} else {
+		TRY(file_write(AT_FDCWD, j.process, n.config, 0600));
+	}
+	TRY(executor_run_job(c->b.e, ctx, &n, &st));
 	*ret_exit = st.code;
 	return st.code ? exec_exit_error(st.code, false) : NULL;
 }

@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "exec/driver.h"
+#include "exec/native.h"
 #include "exec/net.h"
 #include "exec/reaper.h"
 #include "exec/resolvconf.h"
@@ -43,8 +44,10 @@ struct executor {
 	struct arena arena; /* the configuration; nothing is added after open */
 	struct task_pool *pool;
 	const char *root, *bundles, *cgroup_parent, *apparmor;
-	struct runc runc;
+	struct runc runc;                 /* program NULL: not used but for its state directory */
 	const struct exec_driver *driver; /* instead of runc; or NULL */
+	struct native native;
+	bool is_native;
 	struct resolvconf_opts dns;
 	struct net *net;
 	struct shared_mounts *shared;
@@ -74,6 +77,9 @@ struct bundle {
 	struct net_lease net;
 	bool traced; /* the trace socket is in it */
 	bool ended;  /* its processes have run and are gone, all of them */
+	/* Of the native runner: */
+	struct str config; /* instead of a file */
+	int init_fd;       /* pidfd of the first process once it runs, -1 before */
 };
 /* Everything up to a config.json that the runtime can run. Undoes itself on failure. */
 struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_spec *spec,
@@ -90,8 +96,8 @@ struct err *exec_check(const struct executor *e, const struct exec_spec *s) ERR_
 /* Runs what was made to its end, errors as executor_run. */
 struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *io,
 		       void (*started)(void *arg), void *arg, int *ret_exit) ERR_RESULT;
-/* By the driver, or the runtime program: as runc_run. */
-struct err *executor_run_job(struct executor *e, struct ctx *ctx, const struct runc_job *j,
+/* By the driver, the native runner or the runtime program: as runc_run. */
+struct err *executor_run_job(struct executor *e, struct ctx *ctx, const struct native_job *n,
 			     struct proc_status *ret) ERR_RESULT;
 bool exec_is_valid_exit(const struct exec_spec *s, int code);
 struct err *exec_exit_error(int code, bool out_of_memory) ERR_RESULT;

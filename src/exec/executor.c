@@ -9,6 +9,7 @@
 #include "sys/userns.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -131,7 +132,10 @@ static struct err *open_all(struct executor *e, const struct executor_config *c,
 	if (c->no_process_sandbox && !c->rootless)
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "can't enable NoProcessSandbox without Rootless");
-	if (!e->driver)
+	e->is_native = !e->driver && c->runtime && !strcmp(c->runtime, "native");
+	if (e->is_native)
+		TRY(native_open(&e->native, e->runc.state, &e->seccomp, &e->arena));
+	else if (!e->driver)
 		TRY(find_runtime(c->runtime, &e->arena, &e->runc.program));
 	TRY(file_mkdirs(AT_FDCWD, e->root, 0711));
 	TRY(file_mkdirs(AT_FDCWD, e->bundles, 0711));
@@ -152,6 +156,7 @@ static void close_rest(struct executor *e)
 	reaper_stop(&e->reaper);
 	net_close(e->net);
 	shared_mounts_free(e->shared);
+	native_close(&e->native);
 	if (e->lock_fd >= 0)
 		(void)close(e->lock_fd);
 	arena_fini(&e->arena);
@@ -164,6 +169,7 @@ struct err *executor_open(const struct executor_config *cfg, struct ctx *ctx, st
 	struct err *err;
 
 	e->lock_fd = -1;
+	e->native.program_fd = -1;
 	e->reaper = REAPER_INIT;
 	e->pool = ctx_pool(ctx);
 	take_config(e, cfg);
@@ -232,13 +238,15 @@ struct err *exec_exit_error(int code, bool out_of_memory)
 	return e;
 }
 
-struct err *executor_run_job(struct executor *e, struct ctx *ctx, const struct runc_job *j,
+struct err *executor_run_job(struct executor *e, struct ctx *ctx, const struct native_job *n,
 			     struct proc_status *ret)
 {
 	if (e->driver)
-		return e->driver->run(e->driver->arg, ctx, j, ret);
+		return e->driver->run(e->driver->arg, ctx, n->job, ret);
+	if (e->is_native)
+		return native_run(&e->native, ctx, n, ret);
 	TRY(janitor_wait_probe(&e->janitor, ctx));
-	return runc_run(&e->runc, ctx, j, ret);
+	return runc_run(&e->runc, ctx, n->job, ret);
 }
 
 struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *io,
@@ -254,9 +262,16 @@ struct err *bundle_run(struct bundle *b, struct ctx *ctx, const struct exec_io *
 		.started = started,
 		.started_arg = arg,
 	};
+	const struct native_job n = {
+		.job = &j,
+		.config = b->config,
+		.filtered = !b->spec->insecure,
+		.target_fd = -1,
+		.ret_fd = &b->init_fd,
+	};
 	struct proc_status st;
 
-	TRY(executor_run_job(b->e, ctx, &j, &st));
+	TRY(executor_run_job(b->e, ctx, &n, &st));
 	/* With the first process of a pid namespace all others end. */
 	b->ended = st.exited && !b->e->host_pid;
 	*ret_exit = st.code;

@@ -66,6 +66,22 @@ struct err *io_open(struct io_pump *p, const struct exec_io *io, bool tty)
 	return NULL;
 }
 
+struct err *io_open_no_terminal(struct io_pump *p, const struct exec_io *io)
+{
+	*p = IO_PUMP_INIT;
+	p->io = io;
+	p->tty = true;
+	p->in_ended = io->stdin_fd < 0;
+	p->chunk = mem_alloc(CHUNK);
+	return NULL;
+}
+
+struct err *io_take_terminal(struct io_pump *p, int take_master)
+{
+	p->ours[0] = take_master;
+	return fd_set_nonblock(take_master, true);
+}
+
 void io_started(struct io_pump *p)
 {
 	for (int i = 0; i < 3; i++)
@@ -154,7 +170,8 @@ static void poll_set(const struct io_pump *p, const struct proc *proc, const int
 	fds[OUT1].fd = p->ours[1];
 	fds[WAKE0].fd = wake[0];
 	fds[WAKE1].fd = wake[1];
-	if (!p->tty || hung_up)
+	/* A terminal may come later: what is to be read for it waits. */
+	if (!p->tty || hung_up || p->ours[0] < 0)
 		return;
 	if (full)
 		fds[OUT0].events |= POLLOUT;

@@ -18,6 +18,9 @@ struct io_pump {
 };
 
 struct err *io_open(struct io_pump *p, const struct exec_io *io, bool tty) ERR_RESULT;
+/* The same of a terminal that the process makes itself and hands over later. */
+struct err *io_open_no_terminal(struct io_pump *p, const struct exec_io *io) ERR_RESULT;
+struct err *io_take_terminal(struct io_pump *p, int take_master) ERR_RESULT;
 /* The child has its ends: ours of them are closed, so that the end of the output is seen. */
 void io_started(struct io_pump *p);
 

@@ -27,7 +27,7 @@ static void do_job(struct janitor *j, struct janitor_job *job)
 static void probe(struct janitor *j)
 {
 	CLEANUP(ctx_unrefp) struct ctx *root = ctx_new_root(NULL);
-	struct err *e = runc_probe(j->runc, root);
+	struct err *e = j->runc->program ? runc_probe(j->runc, root) : NULL;
 
 	LOCKED(&j->lock);
 	j->probe_err = e;

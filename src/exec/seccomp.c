@@ -1,9 +1,11 @@
 #include "exec/seccomp.h"
 
 #include "base/mem.h"
+#include "sys/fd.h"
 
 #include <errno.h>
 #include <linux/seccomp.h>
+#include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -154,4 +156,93 @@ void seccomp_write(const struct seccomp *s, struct json_out *j)
 	write_allowed(j, chroot_name, 1);
 	json_arr_end(j);
 	json_obj_end(j);
+}
+
+/* ---- compiled ---- */
+
+/* Names that this library or an architecture does not know are nothing to allow. */
+static struct err *add_rule(scmp_filter_ctx f, uint32_t action, const char *name, unsigned n,
+			    const struct scmp_arg_cmp *cmp)
+{
+	int nr = seccomp_syscall_resolve_name(name);
+	int rc = nr == __NR_SCMP_ERROR ? 0 : seccomp_rule_add_array(f, action, nr, n, cmp);
+
+	/* EDOM: can't be told apart by its arguments on one of the architectures (socketcall). */
+	return rc && rc != -EDOM ? err_errno(-rc, "seccomp rule of %s", name) : NULL;
+}
+
+static struct err *add_arg_rule(scmp_filter_ctx f, const struct rule *r)
+{
+	struct scmp_arg_cmp c = { .arg = 0, .op = SCMP_CMP_EQ, .datum_a = r->value };
+
+	if (!strcmp(r->op, "SCMP_CMP_LT")) {
+		c.op = SCMP_CMP_LT;
+	} else if (!strcmp(r->op, "SCMP_CMP_MASKED_EQ")) {
+		/* All of the mask's bits are 0. */
+		c.op = SCMP_CMP_MASKED_EQ;
+		c.datum_b = 0;
+	}
+	return add_rule(f, SCMP_ACT_ALLOW, r->name, 1, &c);
+}
+
+static struct err *add_rules(scmp_filter_ctx f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(allowed); i++)
+		TRY(add_rule(f, SCMP_ACT_ALLOW, allowed[i], 0, NULL));
+	for (size_t i = 0; i < ARRAY_SIZE(arch_calls); i++)
+		TRY(add_rule(f, SCMP_ACT_ALLOW, arch_calls[i], 0, NULL));
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+		TRY(add_arg_rule(f, &rules[i]));
+	TRY(add_rule(f, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL));
+	return add_rule(f, SCMP_ACT_ALLOW, "chroot", 0, NULL);
+}
+
+static struct err *fill_filter(const struct seccomp *s, scmp_filter_ctx f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(archs); i++) {
+		SCOPED_BUF(name, 64);
+		uint32_t arch;
+		int rc;
+
+		if (!s->x32 && !strcmp(archs[i], "SCMP_ARCH_X32"))
+			continue;
+		/* The library's names are without the prefix, in lower case. */
+		for (const char *p = archs[i] + strlen("SCMP_ARCH_"); *p; p++)
+			buf_add_char(&name, (char)(*p | (*p >= 'A' && *p <= 'Z' ? 0x20 : 0)));
+		arch = seccomp_arch_resolve_name(buf_cstr(&name));
+		rc = seccomp_arch_add(f, arch);
+		if (rc && rc != -EEXIST)
+			return err_errno(-rc, "seccomp architecture %s", archs[i]);
+	}
+	/* A step may gain privileges by what it executes: no_new_privs is not for the filter to
+	 * set. */
+	(void)seccomp_attr_set(f, SCMP_FLTATR_CTL_NNP, 0);
+	/* Looked up by bisection: three times as fast for each call. */
+	(void)seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	return add_rules(f);
+}
+
+struct err *seccomp_compile(const struct seccomp *s, struct buf *out)
+{
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+	CLEANUP_FD int fd = -1;
+	struct err *e;
+
+	if (!f)
+		return err_errno(ENOMEM, "seccomp filter");
+	e = fill_filter(s, f);
+	if (!e)
+		e = fd_memfd("seccomp", STR(""), false, &fd);
+	if (!e) {
+		int rc = seccomp_export_bpf(f, fd);
+
+		if (rc)
+			e = err_errno(-rc, "seccomp filter");
+	}
+	seccomp_release(f);
+	TRY(e);
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return err_errno(errno, "seek");
+	TRY(fd_read_all(fd, out));
+	return buf_check(out, "seccomp filter");
 }

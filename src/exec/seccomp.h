@@ -13,5 +13,7 @@ struct seccomp {
 struct seccomp seccomp_probe(void);
 /* The value of linux.seccomp in an OCI configuration. */
 void seccomp_write(const struct seccomp *s, struct json_out *j);
+/* The same compiled: the kernel's instructions (struct sock_filter). */
+struct err *seccomp_compile(const struct seccomp *s, struct buf *out) ERR_RESULT;
 
 #endif

@@ -192,3 +192,20 @@ struct err *users_lookup(int rootfd, struct str user, struct arena *a, struct ex
 	TRY(read_user_file(rootfd, STR("/etc/group"), &groups));
 	return users_resolve(user, buf_str(&passwd), buf_str(&groups), a, ret);
 }
+
+struct str users_home(int rootfd, uint32_t uid, struct arena *a)
+{
+	SCOPED_BUF(text, LIMIT_PASSWD_FILE);
+	struct err *e = read_user_file(rootfd, STR("/etc/passwd"), &text);
+	struct str rest = buf_str(&text), f[6];
+	uint32_t n;
+
+	if (e) {
+		err_free(e);
+		return STR("/");
+	}
+	while (next_entry(&rest, f, 6))
+		if (parse_id(f[2], &n) && n == uid && f[5].len)
+			return str_dup(a, f[5]);
+	return STR("/");
+}

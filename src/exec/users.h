@@ -17,7 +17,10 @@ struct exec_user {
 struct err *users_lookup(int rootfd, struct str user, struct arena *a,
 			 struct exec_user *ret) ERR_RESULT;
 
-/* The same from the files' text. */
+/* Home directory of a user by number, "/" where the root's passwd file can't tell. */
+struct str users_home(int rootfd, uint32_t uid, struct arena *a);
+
+/* As users_lookup, from the files' text. */
 struct err *users_resolve(struct str user, struct str passwd, struct str groups, struct arena *a,
 			  struct exec_user *ret) ERR_RESULT;
 

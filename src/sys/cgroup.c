@@ -137,9 +137,29 @@ static void inherit_cpuset(const char *dir)
 	}
 }
 
+static struct err *write_file(const char *dir, const char *file, const char *text)
+{
+	CLEANUP_FREE char *p = mem_printf("%s/%s", dir, file);
+	CLEANUP_FD int fd = -1;
+
+	TRY(fd_open(AT_FDCWD, p, O_WRONLY, 0, &fd));
+	TRYW(fd_write_all(fd, text, strlen(text)), "%s", p);
+	return NULL;
+}
+
+/* So that groups below can be limited; a controller that is not there is left out. */
+static void hand_down_controllers(const char *dir)
+{
+	static const char *const names[] = { "+cpu", "+memory", "+pids", "+cpuset", "+io" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		err_free(write_file(dir, "cgroup.subtree_control", names[i]));
+}
+
 static struct err *create_one(const char *dir, void *arg)
 {
 	CLEANUP_FREE char *p = mem_strdup(dir);
+	bool unified = cgroup_mode() == CGROUP_V2;
 
 	/* Each level on its own: the cpuset goes from parent to child. */
 	for (char *s = p + sizeof(ROOT); *s; s++) {
@@ -149,6 +169,8 @@ static struct err *create_one(const char *dir, void *arg)
 
 		s[1] = '\0';
 		if (mkdir(p, 0755) == 0) {
+			if (unified && c)
+				hand_down_controllers(p);
 			if (!strncmp(p, ROOT "/cpuset", sizeof(ROOT "/cpuset") - 1))
 				inherit_cpuset(p);
 		} else if (errno != EEXIST) {
@@ -162,16 +184,6 @@ static struct err *create_one(const char *dir, void *arg)
 struct err *cgroup_create(const char *path)
 {
 	return each_hierarchy(path, create_one, NULL);
-}
-
-static struct err *write_file(const char *dir, const char *file, const char *text)
-{
-	CLEANUP_FREE char *p = mem_printf("%s/%s", dir, file);
-	CLEANUP_FD int fd = -1;
-
-	TRY(fd_open(AT_FDCWD, p, O_WRONLY, 0, &fd));
-	TRYW(fd_write_all(fd, text, strlen(text)), "%s", p);
-	return NULL;
 }
 
 static struct err *add_one(const char *dir, void *arg)
@@ -348,20 +360,69 @@ bool cgroup_exists(const char *path)
 	return there;
 }
 
+/* Directory of the group where the controller is that the file is named after. */
+static const char *controller_dir(const char *path, const char *file, struct arena *a)
+{
+	size_t n = strcspn(file, ".");
+
+	path += path[0] == '/';
+	if (cgroup_mode() == CGROUP_V2)
+		return arena_printf(a, ROOT "/%s", path);
+	return arena_printf(a, ROOT "/%.*s/%s", (int)n, file, path);
+}
+
+const char *cgroup_unified_dir(const char *path, struct arena *a)
+{
+	path += path[0] == '/';
+	switch (cgroup_mode()) {
+	case CGROUP_V2:
+		return arena_printf(a, ROOT "/%s", path);
+	case CGROUP_HYBRID:
+		return arena_printf(a, ROOT "/unified/%s", path);
+	default:
+		return NULL;
+	}
+}
+
+struct err *cgroup_write(const char *path, const char *file, const char *text)
+{
+	SCOPED_ARENA(a);
+
+	return write_file(controller_dir(path, file, &a), file, text);
+}
+
+struct procs {
+	VEC(const char *) v;
+	struct arena *a;
+};
+
+static struct err *procs_one(const char *dir, void *arg)
+{
+	struct procs *p = arg;
+
+	vec_push(&p->v, arena_printf(p->a, "%s/cgroup.procs", dir));
+	return NULL;
+}
+
+struct err *cgroup_procs_files(const char *path, struct arena *a, const char ***ret, size_t *ret_n)
+{
+	struct procs p = { .a = a };
+	struct err *e = each_hierarchy(path, procs_one, &p);
+
+	if (!e) {
+		*ret = p.v.len ? arena_dup(a, p.v.items, p.v.len * sizeof(*p.v.items)) : NULL;
+		*ret_n = p.v.len;
+	}
+	vec_fini(&p.v);
+	return e;
+}
+
 bool cgroup_read(const char *path, const char *file, struct arena *a, struct str *ret)
 {
-	const char *dot = strchr(file, '.'), *base = ROOT, *sep = "";
-	struct str controller = STR_NONE;
-	struct err *e;
+	struct err *e = file_read_str(AT_FDCWD,
+				      arena_printf(a, "%s/%s", controller_dir(path, file, a), file),
+				      a, 64 * KIB, ret);
 
-	if (cgroup_mode() != CGROUP_V2) {
-		controller = str_make(file, dot ? (size_t)(dot - file) : strlen(file));
-		sep = "/";
-	}
-	e = file_read_str(AT_FDCWD,
-			  arena_printf(a, "%s%s%.*s/%s/%s", base, sep, STR_ARG(controller),
-				       path + (path[0] == '/'), file),
-			  a, 64 * KIB, ret);
 	if (!e)
 		return true;
 	err_free(e);

@@ -29,5 +29,12 @@ struct err *cgroup_children(const char *path, struct arena *a, struct str **ret,
 /* A file of the group ("memory.max"): of the unified hierarchy or of the controller the file is
  * named after. False when it can't be read. */
 bool cgroup_read(const char *path, const char *file, struct arena *a, struct str *ret);
+/* The same for writing. */
+struct err *cgroup_write(const char *path, const char *file, const char *text) ERR_RESULT;
+/* The files to write a process' number to so that it is in the group: one a hierarchy. */
+struct err *cgroup_procs_files(const char *path, struct arena *a, const char ***ret,
+			       size_t *ret_n) ERR_RESULT;
+/* The group's directory in the unified hierarchy; NULL if there is none. */
+const char *cgroup_unified_dir(const char *path, struct arena *a);
 
 #endif

@@ -132,7 +132,8 @@ ON_CHILD_STACK static void set_up(struct child *c)
 	if (s->death_signal) {
 		if (prctl(PR_SET_PDEATHSIG, s->death_signal) < 0)
 			give_up(c, "prctl");
-		if (getppid() != c->parent)
+		/* From a new pid namespace no parent is seen. */
+		if (!(s->namespaces & CLONE_NEWPID) && getppid() != c->parent)
 			_exit(127);
 	}
 	if ((s->new_session || s->controlling_tty) && setsid() < 0)
@@ -197,8 +198,9 @@ struct err *proc_start(const struct proc_spec *s, struct proc *ret)
 		return err_errno(errno, "mmap");
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid = clone(child_main, stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
-		    &c, &pidfd);
+	pid = clone(child_main, stack + CHILD_STACK,
+		    (int)(CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | s->namespaces), &c,
+		    &pidfd);
 	errnum = errno;
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	(void)munmap(stack, CHILD_STACK);

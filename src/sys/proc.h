@@ -29,7 +29,8 @@ struct proc_spec {
 	/* Signal the child gets when the *thread* that started it ends; 0 is none. Only where that
 	 * thread waits for the child. */
 	int death_signal;
-	int netns_fd; /* network namespace to join; 0 is none */
+	int netns_fd;        /* network namespace to join; 0 is none */
+	unsigned namespaces; /* new ones for the child: CLONE_NEWPID and so on, not CLONE_NEWUSER */
 };
 #define PROC_SPEC_INIT ((struct proc_spec) { .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 })
 

@@ -14,6 +14,8 @@
 #include "base/lock.h"
 #include "base/mem.h"
 #include "base/task.h"
+#include "exec/native.h"
+#include "exec/reaper.h"
 #include "exec/runtime.h"
 #include "sys/fd.h"
 #include "sys/file.h"
@@ -23,6 +25,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,6 +43,20 @@
 		assert_non_null(got_);                                                             \
 		assert_string_equal(err_text(got_), text);                                         \
 	} while (0)
+
+/* What is to run the steps: NULL for the usual program, or "native". */
+static inline const char *test_runtime(void)
+{
+	return getenv("BK_TEST_RUNTIME");
+}
+
+/* The native runner and the reaper start this program once more. */
+static __attribute__((constructor)) void offer_helpers(int argc, char **argv)
+{
+	const struct proc_helper table[] = { exec_native_helper, exec_reaper_helper };
+
+	(void)proc_helper_main(table, ARRAY_SIZE(table), argc, argv);
+}
 
 struct place {
 	char dir[64];
@@ -112,7 +129,7 @@ static inline void make_root(const char *name)
 
 static inline struct executor *open_executor_at(const char *root)
 {
-	struct executor_config c = { .root = root, .net_mode = "host" };
+	struct executor_config c = { .root = root, .net_mode = "host", .runtime = test_runtime() };
 	struct executor *e = NULL;
 
 	assert_ok(executor_open(&c, here.ctx, &e));

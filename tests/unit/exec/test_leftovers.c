@@ -20,7 +20,8 @@ static void tell(void *arg, int stream, struct str data)
 static int be_killed(char **argv)
 {
 	struct exec_io io = { .stdin_fd = -1, .output = tell };
-	struct executor_config c = { .net_mode = argv[1],
+	struct executor_config c = { .runtime = test_runtime(),
+				     .net_mode = argv[1],
 				     .cni_bin_dir = PLUGINS,
 				     .bridge_name = "bktest2",
 				     .bridge_subnet = "10.124.0.0/24",
@@ -120,6 +121,7 @@ static struct executor *open_again(const char *mode)
 {
 	SCOPED_ARENA(a);
 	struct executor_config c = { .root = at(&a, "killed"),
+				     .runtime = test_runtime(),
 				     .net_mode = mode,
 				     .cni_bin_dir = PLUGINS,
 				     .bridge_name = "bktest2",
@@ -160,7 +162,10 @@ static void a_reaper_of_an_executor_in_good_order(void **state)
 	NEED_RUNC();
 	SCOPED_ARENA(a);
 	STEP(s, "echo fine");
-	struct executor_config c = { .root = at(&a, "killed"), .net_mode = "host", .reaper = true };
+	struct executor_config c = { .root = at(&a, "killed"),
+				     .net_mode = "host",
+				     .reaper = true,
+				     .runtime = test_runtime() };
 	struct executor *old = here.e;
 
 	assert_ok(executor_open(&c, here.ctx, &here.e));
@@ -199,8 +204,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(networks),
 	};
 
-	if (proc_helper_main(&exec_reaper_helper, 1, argc, argv))
-		return 0;
 	if (argc == 5 && !strcmp(argv[1], "--be-killed"))
 		return be_killed(argv + 2);
 	return cmocka_run_group_tests_name("exec/leftovers", tests, place_setup, place_teardown);

@@ -304,6 +304,7 @@ static void names_in_resolv_conf(void **state)
 	static const char *const servers[] = { "9.9.9.9" }, *const search[] = { "a.b", "c" },
 				 *const options[] = { "ndots:2" };
 	struct executor_config c = { .root = at(&s.a, "dns"),
+				     .runtime = test_runtime(),
 				     .net_mode = "host",
 				     .dns_nameservers = servers,
 				     .n_dns_nameservers = 1,
@@ -327,6 +328,7 @@ static void trace_socket(void **state)
 	NEED_RUNC();
 	STEP(s, "test -e /dev/otel-grpc.sock && env | grep OTEL | sort");
 	struct executor_config c = { .root = at(&s.a, "otel"),
+				     .runtime = test_runtime(),
 				     .net_mode = "host",
 				     .otel_socket = at(&s.a, "sock") };
 	struct executor *old = here.e;

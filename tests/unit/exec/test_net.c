@@ -25,6 +25,7 @@ static int setup(void **state)
 static struct executor *open_with(const char *root, const char *mode, const char *config, int pool)
 {
 	struct executor_config c = { .root = root,
+				     .runtime = test_runtime(),
 				     .net_mode = mode,
 				     .cni_config = config,
 				     .cni_bin_dir = PLUGINS,
