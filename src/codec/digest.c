@@ -208,6 +208,30 @@ struct digest digest_sha256(struct str data)
 	return d;
 }
 
+struct digest digest_hmac_sha256(struct str key, struct str data)
+{
+	CLEANUP(hasher_freep) struct hasher *h = hasher_new(DIGEST_SHA256);
+	uint8_t block[64] = { 0 };
+	struct digest d;
+
+	if (key.len > sizeof(block)) {
+		d = digest_sha256(key);
+		memcpy(block, d.bytes, 32);
+	} else if (key.len) {
+		memcpy(block, key.ptr, key.len);
+	}
+	for (size_t i = 0; i < sizeof(block); i++)
+		block[i] ^= 0x36;
+	hasher_add(h, block, sizeof(block));
+	hasher_add_str(h, data);
+	d = hasher_sum(h);
+	for (size_t i = 0; i < sizeof(block); i++)
+		block[i] ^= 0x36 ^ 0x5c;
+	hasher_add(h, block, sizeof(block));
+	hasher_add(h, d.bytes, 32);
+	return hasher_sum(h);
+}
+
 struct digest digest_random(void)
 {
 	struct digest d = { .algo = DIGEST_RANDOM };

@@ -33,6 +33,8 @@ char *digest_text(const struct digest *d, struct arena *a);
 char *digest_hex(const struct digest *d, struct arena *a);
 
 struct digest digest_sha256(struct str data);
+/* HMAC (RFC 2104) with SHA-256. */
+struct digest digest_hmac_sha256(struct str key, struct str data);
 struct digest digest_random(void); /* algo DIGEST_RANDOM, fresh */
 
 /* Running hash; reusable. OpenSSL's EVP_MD is fetched once for the process. */

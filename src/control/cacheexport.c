@@ -52,7 +52,7 @@ static struct err *check_duplicates(const Moby__Buildkit__V1__CacheOptions *o)
 			 : NULL;
 }
 
-struct err *cacheexport_check(const Moby__Buildkit__V1__SolveRequest *req)
+struct err *cacheexport_check(struct control *c, const Moby__Buildkit__V1__SolveRequest *req)
 {
 	SCOPED_ARENA(a);
 	struct cachetarget t;
@@ -60,8 +60,10 @@ struct err *cacheexport_check(const Moby__Buildkit__V1__SolveRequest *req)
 	if (!req->cache)
 		return NULL;
 	TRY(check_duplicates(req->cache));
-	for (size_t i = 0; i < req->cache->n_exports; i++)
-		TRY(cachetarget_parse(&a, req->cache->exports[i], &t));
+	for (size_t i = 0; i < req->cache->n_exports; i++) {
+		TRY(cachetarget_parse(c, &a, req->cache->exports[i], &t));
+		cachetarget_fini(&t);
+	}
 	return NULL;
 }
 
@@ -112,6 +114,8 @@ static struct err *write_and_send(struct cache_export *x, struct ctx *ctx, struc
 	started = progress_status_begin(v, status);
 	TRY(t->kind->send(x->build, ctx, v, t, &w, a));
 	progress_status_done(v, status, started);
+	if (!digest_is_set(&w.root.digest))
+		return NULL;
 	oci_print_descriptor(&w.root, &json);
 	TRY(buf_check(&json, "cache manifest descriptor"));
 	x->manifest = str_from(str_heap(buf_str(&json)));
@@ -127,7 +131,7 @@ static struct err *export_one(struct ctx *ctx, void *arg)
 	struct vprogress *v;
 	struct err *e;
 
-	TRY(cachetarget_parse(&a, x->entry, &t));
+	TRY(cachetarget_parse(b->control, &a, x->entry, &t));
 	v = progress_step(
 		job_progress(b->job),
 		str_from(arena_printf(&a, "%.*s-cache-%zu", STR_ARG(b->session_id), x->index)),
@@ -135,6 +139,7 @@ static struct err *export_one(struct ctx *ctx, void *arg)
 	e = write_and_send(x, ctx, v, &t, &a);
 	vprogress_complete(v, false, e);
 	vprogress_unref(v);
+	cachetarget_fini(&t);
 	if (e && t.ignore_error && !ctx_done(ctx)) {
 		err_free(e);
 		return NULL;

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/task.h"
 #include "exporter/attrs.h"
-#include "remotecache/import.h"
+#include "control/cachetarget.h"
 #include "source/imagemeta.h"
 
 /* Changes under build.lock; what it brought stays as it is once done. */
@@ -128,9 +128,18 @@ static struct err *read_cache(struct cacheimport *im, struct ctx *ctx, struct vp
 		.for_session = for_session,
 	};
 	struct oci_descriptor root;
+	struct objstore *objects;
 	struct str status = STR_NONE;
 	struct err *e;
 
+	TRYW(cachetarget_objects(im->build->control, im->type, &im->attrs, &im->arena, &objects),
+	     "failed to configure %.*s cache importer", STR_ARG(im->type));
+	if (objects) {
+		e = objcache_import(objects, w->cache, result_of, w, ctx, &im->arena, &im->sources,
+				    &im->n_sources);
+		objstore_unref(objects);
+		return e;
+	}
 	if (str_eq_cstr(im->type, "registry")) {
 		e = registry_origin(im, ctx, &origin, &root);
 	} else if (str_eq_cstr(im->type, "local")) {

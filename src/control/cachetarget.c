@@ -35,7 +35,8 @@ static struct err *parse_form(const struct attrs *at, struct cachetarget *t)
 	return NULL;
 }
 
-static struct err *parse_registry(struct arena *a, const struct attrs *at, struct cachetarget *t)
+static struct err *parse_registry(struct control *c, struct arena *a, const struct attrs *at,
+				  struct cachetarget *t)
 {
 	struct str ref = attrs_get(at, "ref");
 
@@ -47,7 +48,8 @@ static struct err *parse_registry(struct arena *a, const struct attrs *at, struc
 	return parse_bool(at, "registry.insecure", &t->insecure, NULL);
 }
 
-static struct err *parse_local(struct arena *a, const struct attrs *at, struct cachetarget *t)
+static struct err *parse_local(struct control *c, struct arena *a, const struct attrs *at,
+			       struct cachetarget *t)
 {
 	struct str dest = attrs_get(at, "dest");
 
@@ -57,9 +59,50 @@ static struct err *parse_local(struct arena *a, const struct attrs *at, struct c
 	return parse_form(at, t);
 }
 
-static struct err *parse_inline(struct arena *a, const struct attrs *at, struct cachetarget *t)
+static struct err *parse_inline(struct control *c, struct arena *a, const struct attrs *at,
+				struct cachetarget *t)
 {
 	return NULL;
+}
+
+static const struct object_kind {
+	const char *type;
+	struct err *(*make)(struct httpc *http, const struct objstore_attr *attrs, size_t n,
+			    struct objstore **ret);
+} object_kinds[] = {
+	{ "s3", objstore_s3 },
+	{ "azblob", objstore_azblob },
+};
+
+struct err *cachetarget_objects(struct control *c, struct str type, const struct attrs *at,
+				struct arena *a, struct objstore **ret)
+{
+	struct objstore_attr *attrs = ARENA_NEW_N(a, struct objstore_attr, at->n + 1);
+
+	*ret = NULL;
+	for (size_t i = 0; i < at->n; i++)
+		attrs[i] = (struct objstore_attr) { at->kv[i].key, at->kv[i].value };
+	for (size_t i = 0; i < ARRAY_SIZE(object_kinds); i++)
+		if (str_eq_cstr(type, object_kinds[i].type))
+			return object_kinds[i].make(c->http, attrs, at->n, ret);
+	return NULL;
+}
+
+static struct err *parse_s3(struct control *c, struct arena *a, const struct attrs *at,
+			    struct cachetarget *t)
+{
+	t->form.annotated = true;
+	TRY(attrs_compression(at, &t->form.compress));
+	return cachetarget_objects(c, STR("s3"), at, a, &t->objects);
+}
+
+static struct err *parse_azblob(struct control *c, struct arena *a, const struct attrs *at,
+				struct cachetarget *t)
+{
+	t->form.annotated = true;
+	t->form.compress =
+		(struct cache_compress) { .type = COMPRESSION_GZIP, .level = -1, .epoch_s = -1 };
+	return cachetarget_objects(c, STR("azblob"), at, a, &t->objects);
 }
 
 /* ---- sending ---- */
@@ -170,11 +213,20 @@ static struct err *send_registry(struct build *b, struct ctx *ctx, struct vprogr
 	return NULL;
 }
 
+static struct err *send_objects(struct build *b, struct ctx *ctx, struct vprogress *v,
+				const struct cachetarget *t, const struct remotecache_written *w,
+				struct arena *a)
+{
+	return objcache_export(t->objects, ctx, cache_content(b->control->host.cache), w, v);
+}
+
 /* ---- kinds ---- */
 
 static const struct cachetarget_kind kinds[] = {
 	{ "registry", "exporting cache to registry", parse_registry, send_registry },
 	{ "local", "exporting cache to client directory", parse_local, send_local },
+	{ "s3", "exporting cache to Amazon S3", parse_s3, send_objects },
+	{ "azblob", "exporting cache to Azure Blob Storage", parse_azblob, send_objects },
 	{ "inline", "exporting inline cache", parse_inline, NULL },
 };
 
@@ -186,7 +238,13 @@ static const struct cachetarget_kind *kind_of(const char *type)
 	return NULL;
 }
 
-struct err *cachetarget_parse(struct arena *a, const Moby__Buildkit__V1__CacheOptionsEntry *in,
+void cachetarget_fini(struct cachetarget *t)
+{
+	objstore_unref(t->objects);
+}
+
+struct err *cachetarget_parse(struct control *c, struct arena *a,
+			      const Moby__Buildkit__V1__CacheOptionsEntry *in,
 			      struct cachetarget *ret)
 {
 	struct exporter_kv *kv = ARENA_NEW_N(a, struct exporter_kv, in->n_attrs + 1);
@@ -199,7 +257,7 @@ struct err *cachetarget_parse(struct arena *a, const Moby__Buildkit__V1__CacheOp
 	for (size_t i = 0; i < in->n_attrs; i++)
 		kv[i] = (struct exporter_kv) { str_from(in->attrs[i]->key),
 					       str_from(in->attrs[i]->value) };
-	TRYW(t.kind->parse(a, &at, &t), "failed to configure %s cache exporter", in->type);
+	TRYW(t.kind->parse(c, a, &at, &t), "failed to configure %s cache exporter", in->type);
 	t.form.max = str_eq_cstr(attrs_get(&at, "mode"), "max");
 	/* A value that is none counts for nothing. */
 	e = attrs_bool(&at, "ignore-error", false, &t.ignore_error, NULL);

@@ -27,6 +27,7 @@ struct control {
 	struct ctx *ctx; /* of the daemon */
 	struct grpc_loop *loop;
 	struct solver *solver;
+	struct httpc *http;    /* for caches in cloud stores */
 	struct worker *worker; /* the default one: the first of them */
 	const struct control_worker *workers;
 	size_t n_workers;

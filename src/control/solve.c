@@ -215,7 +215,7 @@ static struct err *run(struct control *c, struct ctx *ctx, struct arena *a,
 	if (!*req->ref)
 		return err_new(ERR_INVALID_ARGUMENT, "ref is required");
 	TRY(check_version(req->compatibilityversion));
-	TRY(cacheexport_check(req));
+	TRY(cacheexport_check(c, req));
 	translate_legacy(a, req);
 	exporters = mem_calloc(req->n_exporters, sizeof(*exporters));
 	for (; n < req->n_exporters && !e; n++)

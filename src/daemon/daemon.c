@@ -202,6 +202,7 @@ static void make_control(struct daemon *d)
 		.ctx = d->ctx,
 		.loop = d->loop,
 		.solver = d->solver,
+		.http = d->http,
 		.worker = &first->worker,
 		.workers = list,
 		.n_workers = d->n_workers,

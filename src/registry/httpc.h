@@ -130,6 +130,8 @@ void httpc_query_escape(struct buf *out, struct str s);
 bool httpc_content_range(struct str value, uint64_t *ret_from, uint64_t *ret_to, int64_t *ret_size);
 /* Retry-After in seconds or as a date, in nanoseconds from now; false on junk. */
 bool httpc_retry_after(struct str value, int64_t *ret_ns);
+/* "Fri, 24 May 2013 00:00:00 GMT", wall ns; false on junk. */
+bool httpc_date(struct str value, int64_t *ret_ns);
 bool httpc_is_loopback(struct str host_port);
 
 #endif

@@ -136,6 +136,18 @@ bool httpc_content_range(struct str value, uint64_t *ret_from, uint64_t *ret_to,
 	return true;
 }
 
+bool httpc_date(struct str value, int64_t *ret_ns)
+{
+	SCOPED_ARENA(a);
+	time_t when;
+
+	if (!value.len || value.len > 64)
+		return false;
+	when = curl_getdate(str_cstr(&a, value), NULL);
+	*ret_ns = (int64_t)when * NSEC_PER_SEC;
+	return when >= 0;
+}
+
 bool httpc_retry_after(struct str value, int64_t *ret_ns)
 {
 	SCOPED_ARENA(a);

@@ -66,7 +66,22 @@ void layer_table_sort(struct layer_table *t, struct arena *a, uint32_t **ret_new
 	*ret_new = now;
 }
 
-void layer_table_print(const struct layer_table *t, struct json_out *j)
+static void print_annotations(const struct oci_descriptor *d, struct json_out *j)
+{
+	struct str created = oci_annotation(d, "buildkit/createdat");
+
+	json_key(j, STR("annotations"));
+	json_obj_begin(j);
+	if (d->media_type.len)
+		json_kstr(j, "mediaType", d->media_type);
+	json_kstr(j, "diffID", oci_annotation(d, "containerd.io/uncompressed"));
+	if (d->size)
+		json_kint(j, "size", d->size);
+	json_kstr(j, "createdAt", created.len ? created : STR("0001-01-01T00:00:00Z"));
+	json_obj_end(j);
+}
+
+void layer_table_print(const struct layer_table *t, bool annotated, struct json_out *j)
 {
 	char text[DIGEST_TEXT_MAX];
 
@@ -77,6 +92,8 @@ void layer_table_print(const struct layer_table *t, struct json_out *j)
 		/* A missing parent reads as layer 0. */
 		if (l->parent)
 			json_kint(j, "parent", l->parent);
+		if (annotated)
+			print_annotations(&l->desc, j);
 		json_obj_end(j);
 	}
 	json_arr_end(j);

@@ -21,7 +21,7 @@ void layer_table_fini(struct layer_table *t);
 uint32_t layer_table_add(struct layer_table *t, const struct oci_descriptor *desc, int64_t parent);
 /* Sorts by blob and then by the blobs below; *ret_new (in a) is the new number of each old one. */
 void layer_table_sort(struct layer_table *t, struct arena *a, uint32_t **ret_new);
-/* The array of layers. */
-void layer_table_print(const struct layer_table *t, struct json_out *j);
+/* The array of layers; annotated: with what a manifest would say of them. */
+void layer_table_print(const struct layer_table *t, bool annotated, struct json_out *j);
 
 #endif

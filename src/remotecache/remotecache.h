@@ -33,10 +33,14 @@ struct remotecache_item {
 struct remotecache_form {
 	bool max;      /* layers of all results, not only those of the items' own layers */
 	bool no_image; /* an index of blobs instead of an image manifest */
+	/* No manifest: the config's layers describe themselves, and the config is only given as
+	 * text. */
+	bool annotated;
 	struct cache_compress compress;
 };
 struct remotecache_written {
 	struct oci_descriptor root, config;
+	struct str config_text;
 	struct oci_descriptor *layers;
 	size_t n_layers;
 };

@@ -135,13 +135,16 @@ static struct err *put_config(struct writing *w, struct content *store,
 	json_out_init(&j, &text, NULL);
 	json_obj_begin(&j);
 	json_key(&j, STR("layers"));
-	layer_table_print(&w->table, &j);
+	layer_table_print(&w->table, w->form->annotated, &j);
 	json_key(&j, STR("records"));
 	*ret_found = chains_print(w->records.items, w->records.len, w->places.items, &j);
 	if (!*ret_found)
 		return NULL;
 	json_obj_end(&j);
 	TRYW(buf_check(&text, "cache config"), "error writing config blob");
+	out->config_text = str_dup(w->arena, buf_str(&text));
+	if (w->form->annotated)
+		return NULL;
 	TRYW(put(w, store, REMOTECACHE_CONFIG, buf_str(&text), &out->config),
 	     "error writing config blob");
 	return NULL;
@@ -196,7 +199,7 @@ struct err *remotecache_write(struct ctx *ctx, const struct remotecache_results 
 	struct remotecache_written out = { 0 };
 	struct err *e = NULL;
 
-	if (!form->no_image && form->compress.docker_types)
+	if (!form->annotated && !form->no_image && form->compress.docker_types)
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "invalid configuration for remote cache, OCI mediatypes are "
 			       "required for image-manifest cache format");
@@ -207,7 +210,8 @@ struct err *remotecache_write(struct ctx *ctx, const struct remotecache_results 
 		e = put_config(&w, store, &out, ret_found);
 	if (!e && *ret_found) {
 		list_blobs(&w, &out);
-		e = put_manifest(&w, store, &out);
+		if (!form->annotated)
+			e = put_manifest(&w, store, &out);
 	}
 	if (!e)
 		*ret = out;

@@ -37,7 +37,7 @@ static void test_table(void **state)
 	assert_int_equal(now[b], 2);
 	assert_int_equal(now[a], 3);
 	json_out_init(&j, &out, NULL);
-	layer_table_print(&t, &j);
+	layer_table_print(&t, false, &j);
 	assert_string_equal(buf_cstr(&out), "[{\"blob\":\"" SHA_C "\",\"parent\":2},"
 					    "{\"blob\":\"" SHA_C "\",\"parent\":3},"
 					    "{\"blob\":\"" SHA_B "\",\"parent\":3},"
@@ -58,7 +58,7 @@ static void test_parent_zero(void **state)
 	add(&t, "b", add(&t, "c", -1));
 	layer_table_sort(&t, &arena, &now);
 	json_out_init(&j, &out, NULL);
-	layer_table_print(&t, &j);
+	layer_table_print(&t, false, &j);
 	assert_string_equal(buf_cstr(&out), "[{\"blob\":\"" SHA_C "\",\"parent\":-1},"
 					    "{\"blob\":\"" SHA_B "\"}]");
 	layer_table_fini(&t);
