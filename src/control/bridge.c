@@ -169,7 +169,7 @@ struct err *build_solve(struct build *b, struct ctx *ctx,
 	struct err *e;
 
 	if (req->definition && req->definition->n_def && *req->frontend)
-		return err_new(ERR_INVALID_ARGUMENT,
+		return err_new(ERR_UNKNOWN,
 			       "cannot solve with both Definition and Frontend specified");
 	if (*req->frontend) {
 		TRY(solve_frontend(b, ctx, req, ret));

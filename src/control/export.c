@@ -28,38 +28,69 @@ struct mapping {
 	struct platform platform;
 };
 
+static struct err *read_platform(const json_t *it, struct arena *a, struct mapping *ret)
+{
+	const json_t *p = json_object_get(it, "Platform");
+	struct mapping m = {
+		.id = str_dup(a, json_get_str(it, "ID")),
+		.platform = {
+			.os = str_dup(a, json_get_str(p, "os")),
+			.arch = str_dup(a, json_get_str(p, "architecture")),
+			.variant = str_dup(a, json_get_str(p, "variant")),
+			.os_version = str_dup(a, json_get_str(p, "os.version")),
+		},
+	};
+
+	if (!m.id.len)
+		return err_new(ERR_UNKNOWN, "invalid empty platform key for exporter");
+	/* Printed as Go prints the struct. */
+	if (!m.platform.os.len || !m.platform.arch.len)
+		return err_new(ERR_UNKNOWN,
+			       "invalid platform value {%.*s %.*s %.*s [] %.*s} for exporter",
+			       STR_ARG(m.platform.arch), STR_ARG(m.platform.os),
+			       STR_ARG(m.platform.os_version), STR_ARG(m.platform.variant));
+	m.platform = platform_normalize(m.platform);
+	*ret = m;
+	return NULL;
+}
+
 /* refs.platforms: which ref is for which platform. */
 static struct err *read_mapping(const struct frontend_result *r, struct arena *a,
 				struct mapping **ret, size_t *ret_n, bool *ret_found)
 {
 	SCOPED_JSON(root);
-	json_t *list, *it;
+	json_t *list;
 	struct str text;
-	size_t i;
 
 	*ret_n = 0;
 	*ret_found = frontend_result_meta(r, STR("refs.platforms"), &text);
 	if (!*ret_found)
 		return NULL;
-	TRYW(json_read(text, "refs.platforms", &root),
-	     "failed to parse platforms passed to provenance processor");
+	if (text.len)
+		TRYW(json_read(text, "refs.platforms", &root),
+		     "failed to parse platforms passed to provenance processor");
 	list = json_object_get(root, "Platforms");
+	if (!json_array_size(list))
+		return err_new(ERR_UNKNOWN, "invalid empty platforms index for exporter");
 	*ret = ARENA_NEW_N(a, struct mapping, json_array_size(list));
-	json_array_foreach(list, i, it)
-	{
-		json_t *p = json_object_get(it, "Platform");
-
-		(*ret)[i] = (struct mapping){
-			.id = str_dup(a, json_get_str(it, "ID")),
-			.platform = {
-				.os = str_dup(a, json_get_str(p, "os")),
-				.arch = str_dup(a, json_get_str(p, "architecture")),
-				.variant = str_dup(a, json_get_str(p, "variant")),
-				.os_version = str_dup(a, json_get_str(p, "os.version")),
-			},
-		};
-	}
+	for (size_t i = 0; i < json_array_size(list); i++)
+		TRY(read_platform(json_array_get(list, i), a, &(*ret)[i]));
 	*ret_n = json_array_size(list);
+	return NULL;
+}
+
+/* Without a mapping the config says what the platform is: all of it or nothing. */
+static struct err *check_config(const struct frontend_result *r)
+{
+	SCOPED_JSON(root);
+	struct str text;
+
+	if (!frontend_result_meta(r, STR("containerimage.config"), &text))
+		return NULL;
+	TRY(json_read(text, "image config", &root));
+	if (!json_get_str(root, "os").len != !json_get_str(root, "architecture").len)
+		return err_new(ERR_UNKNOWN, "invalid image config: os and architecture must be "
+					    "specified together");
 	return NULL;
 }
 
@@ -110,45 +141,14 @@ static struct err *evaluate_all(struct build *b, const struct frontend_result *r
 	return task_group_wait(&g);
 }
 
-/* keys: of the items' results, borrowed from their refs; NULL for an empty tree. */
-static struct err *make_input(struct build *b, const struct frontend_result *r, struct arena *a,
-			      struct export_input *ret, struct cache_key ***ret_keys)
+/* What has a platform of its own, in the order of the mapping. */
+static struct err *add_mapped(struct build *b, const struct frontend_result *r, struct arena *a,
+			      const struct mapping *map, size_t n, struct export_input *in,
+			      struct cache_key **keys)
 {
-	struct exporter_kv *meta = ARENA_NEW_N(a, struct exporter_kv, r->n_metadata);
-	struct export_input in = { .is_map = r->is_map };
-	struct mapping *map = NULL;
-	struct cache_key **keys;
-	size_t n;
-	bool found;
-
-	for (size_t i = 0; i < r->n_metadata; i++)
-		meta[i] = (struct exporter_kv) { r->metadata[i].key, r->metadata[i].value };
-	in.metadata = meta;
-	in.n_metadata = r->n_metadata;
-	TRY(read_mapping(r, a, &map, &n, &found));
-	if (!r->is_map) {
-		if (n > 1)
-			return err_new(ERR_INVALID_ARGUMENT,
-				       "number of platforms does not match references %zu 1", n);
-		in.items = ARENA_NEW_N(a, struct export_item, 1);
-		in.n_items = 1;
-		keys = ARENA_NEW_N(a, struct cache_key *, 1);
-		TRY(add_item(b, r, a, r->ref, n ? &map[0] : NULL, &in.items[0], &keys[0]));
-		*ret = in;
-		*ret_keys = keys;
-		return NULL;
-	}
-	if (!found)
-		return err_new(ERR_INVALID_ARGUMENT,
-			       "unable to export multiple refs, missing platforms mapping");
 	if (n != r->n_refs)
-		return err_new(ERR_INVALID_ARGUMENT,
-			       "number of platforms does not match references %zu %zu", n,
-			       r->n_refs);
-	TRY(evaluate_all(b, r, a));
-	in.items = ARENA_NEW_N(a, struct export_item, n);
-	in.n_items = n;
-	keys = ARENA_NEW_N(a, struct cache_key *, n + 1);
+		return err_new(ERR_UNKNOWN, "number of platforms does not match references %zu %zu",
+			       n, r->n_refs);
 	for (size_t i = 0; i < n; i++) {
 		struct bridge_ref *ref = NULL;
 		bool have = false;
@@ -160,12 +160,55 @@ static struct err *make_input(struct build *b, const struct frontend_result *r, 
 			have = true;
 		}
 		if (!have)
-			return err_new(ERR_INVALID_ARGUMENT, "failed to find ref for ID %.*s",
+			return err_new(ERR_UNKNOWN, "failed to find ref for ID %.*s",
 				       STR_ARG(map[i].id));
-		TRY(add_item(b, r, a, ref, &map[i], &in.items[i], &keys[i]));
+		TRY(add_item(b, r, a, ref, &map[i], &in->items[i], &keys[i]));
+	}
+	return NULL;
+}
+
+/* keys: of the items' results, borrowed from their refs; NULL for an empty tree. Platforms only
+ * matter to exporters; caches are of whatever there is. */
+static struct err *make_input(struct build *b, const struct frontend_result *r, bool exported,
+			      struct arena *a, struct export_input *ret,
+			      struct cache_key ***ret_keys)
+{
+	size_t n_items = r->is_map ? r->n_refs : 1, n = 0;
+	struct exporter_kv *meta = ARENA_NEW_N(a, struct exporter_kv, r->n_metadata + 1);
+	struct export_input in = {
+		.is_map = r->is_map,
+		.metadata = meta,
+		.n_metadata = r->n_metadata,
+		.items = ARENA_NEW_N(a, struct export_item, n_items + 1),
+		.n_items = n_items,
+	};
+	struct cache_key **keys = ARENA_NEW_N(a, struct cache_key *, n_items + 1);
+	struct mapping *map = NULL;
+	bool found = false;
+
+	for (size_t i = 0; i < r->n_metadata; i++)
+		meta[i] = (struct exporter_kv) { r->metadata[i].key, r->metadata[i].value };
+	TRY(evaluate_all(b, r, a));
+	*ret_keys = keys;
+	if (exported)
+		TRY(read_mapping(r, a, &map, &n, &found));
+	if (!r->is_map) {
+		if (n > 1)
+			return err_new(ERR_UNKNOWN,
+				       "number of platforms does not match references %zu 1", n);
+		TRY(add_item(b, r, a, r->ref, n ? &map[0] : NULL, &in.items[0], &keys[0]));
+		if (exported && !found)
+			TRY(check_config(r));
+	} else if (exported) {
+		if (!found)
+			return err_new(ERR_UNKNOWN, "unable to export multiple refs, missing "
+						    "platforms mapping");
+		TRY(add_mapped(b, r, a, map, n, &in, keys));
+	} else {
+		for (size_t i = 0; i < n_items; i++)
+			TRY(add_item(b, r, a, r->refs[i].ref, NULL, &in.items[i], &keys[i]));
 	}
 	*ret = in;
-	*ret_keys = keys;
 	return NULL;
 }
 
@@ -323,7 +366,7 @@ struct err *build_export(struct build *b, struct frontend_result *result,
 	struct err *e;
 
 	/* Everything is built, also when nobody takes it away. */
-	TRY(make_input(b, result, &a, &in, &keys));
+	TRY(make_input(b, result, n > 0, &a, &in, &keys));
 	for (size_t i = 0; i < result->n_metadata; i++)
 		if (str_has_prefix(result->metadata[i].key, STR("frontend.")))
 			free(map_put(response, result->metadata[i].key,

@@ -12,11 +12,11 @@ static struct err *check_version(int64_t v)
 	if (v == 0 || v == 10 || v == 20 || v == 30)
 		return NULL;
 	if (v > 30)
-		return err_new(ERR_INVALID_ARGUMENT,
+		return err_new(ERR_UNKNOWN,
 			       "unsupported compatibility-version %lld: upgrade buildkit (max "
 			       "supported: 30)",
 			       (long long)v);
-	return err_new(ERR_INVALID_ARGUMENT,
+	return err_new(ERR_UNKNOWN,
 		       "unsupported compatibility-version %lld (supported: [10 20 30])",
 		       (long long)v);
 }

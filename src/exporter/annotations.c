@@ -13,7 +13,7 @@ static struct err *parse_type(struct str s, enum annotation_type *ret)
 			return NULL;
 		}
 	}
-	return err_new(ERR_INVALID_ARGUMENT, "unrecognized annotation type %.*s", STR_ARG(s));
+	return err_new(ERR_UNKNOWN, "unrecognized annotation type %.*s", STR_ARG(s));
 }
 
 struct err *annotation_parse(struct arena *a, struct str key, struct str value,

@@ -20,7 +20,7 @@ struct err *attrs_bool(const struct attrs *a, const char *key, bool empty_true, 
 	if (!v.len && empty_true)
 		*ret = true;
 	else if (!str_to_bool(v, ret))
-		return err_new(ERR_INVALID_ARGUMENT, "non-bool value specified for %s", key);
+		return err_new(ERR_UNKNOWN, "non-bool value specified for %s", key);
 	if (ret_set)
 		*ret_set = true;
 	return NULL;
@@ -29,7 +29,7 @@ struct err *attrs_bool(const struct attrs *a, const char *key, bool empty_true, 
 static struct err *parse_epoch(struct str v, int64_t *ret)
 {
 	if (!str_to_i64(v, ret) || *ret < 0)
-		return err_new(ERR_INVALID_ARGUMENT, "invalid SOURCE_DATE_EPOCH: %.*s", STR_ARG(v));
+		return err_new(ERR_UNKNOWN, "invalid SOURCE_DATE_EPOCH: %.*s", STR_ARG(v));
 	return NULL;
 }
 
@@ -58,19 +58,17 @@ struct err *attrs_compression(const struct attrs *a, struct cache_compress *ret)
 
 	*ret = (struct cache_compress) { .type = COMPRESSION_GZIP, .level = -1, .epoch_s = -1 };
 	if (v.len && !compression_parse(v, &ret->type))
-		return err_new(ERR_INVALID_ARGUMENT, "unsupported compression type %.*s",
-			       STR_ARG(v));
+		return err_new(ERR_UNKNOWN, "unsupported compression type %.*s", STR_ARG(v));
 	TRY(attrs_bool(a, "force-compression", true, &ret->force, NULL));
 	if (level.len) {
 		int max = ret->type == COMPRESSION_ZSTD ? 22 : 9;
 
 		if (!str_to_i64(level, &n))
-			return err_new(ERR_INVALID_ARGUMENT,
+			return err_new(ERR_UNKNOWN,
 				       "non-integer value %.*s specified for compression-level",
 				       STR_ARG(level));
 		if (n < 0 || n > max)
-			return err_new(ERR_INVALID_ARGUMENT, "invalid compression level %lld",
-				       (long long)n);
+			return err_new(ERR_UNKNOWN, "invalid compression level %lld", (long long)n);
 		ret->level = (int)n;
 	}
 	return NULL;

@@ -46,7 +46,7 @@ static struct err *add_names(struct image_exporter *x, const struct export_input
 			continue;
 		TRYW(imageref_parse(&x->arena, one, &r), "failed to parse %.*s", STR_ARG(one));
 		if (x->push_by_digest && r.tag.len)
-			return err_new(ERR_INVALID_ARGUMENT, "can't push tagged ref %.*s by digest",
+			return err_new(ERR_UNKNOWN, "can't push tagged ref %.*s by digest",
 				       STR_ARG(one));
 		if (!x->push_by_digest)
 			r = imageref_with_default_tag(r);
@@ -210,7 +210,7 @@ static struct err *parse(struct image_exporter *x, const struct attrs *at)
 	TRY(attrs_bool(at, "danging-name-empty-only", true, &x->dangling_empty_only, NULL));
 	x->dangling_prefix = attrs_get(at, "dangling-name-prefix");
 	if (x->unpack && x->opts.rewrite_timestamp)
-		return err_new(ERR_INVALID_ARGUMENT,
+		return err_new(ERR_UNKNOWN,
 			       "exporter option \"rewrite-timestamp\" conflicts with \"unpack\"");
 	return NULL;
 }

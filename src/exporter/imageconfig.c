@@ -235,11 +235,11 @@ static struct str default_config(struct arena *a, struct platform p)
 static struct err *check(const json_t *config)
 {
 	if (!json_is_object(config))
-		return err_new(ERR_INVALID_ARGUMENT, "invalid null image config for export");
+		return err_new(ERR_UNKNOWN, "invalid null image config for export");
 	if (!json_get_str(config, "os").len)
-		return err_new(ERR_INVALID_ARGUMENT, "invalid image config for export: missing os");
+		return err_new(ERR_UNKNOWN, "invalid image config for export: missing os");
 	if (!json_get_str(config, "architecture").len)
-		return err_new(ERR_INVALID_ARGUMENT,
+		return err_new(ERR_UNKNOWN,
 			       "invalid image config for export: missing architecture");
 	return NULL;
 }

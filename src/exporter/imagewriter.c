@@ -22,11 +22,11 @@ struct err *imagewriter_parse(const struct attrs *attrs, struct imagewriter_opts
 	TRY(attrs_epoch(attrs, &o.epoch_s, &o.epoch_set));
 	o.docker_types = !oci;
 	if (!oci && o.compression.type == COMPRESSION_ESTARGZ)
-		return err_new(ERR_INVALID_ARGUMENT, "exporter option \"compression=estargz\" "
-						     "conflicts with \"oci-mediatypes=false\"");
+		return err_new(ERR_UNKNOWN, "exporter option \"compression=estargz\" "
+					    "conflicts with \"oci-mediatypes=false\"");
 	if (!oci && artifact && artifact_set)
-		return err_new(ERR_INVALID_ARGUMENT, "exporter option \"oci-artifact=true\" "
-						     "conflicts with \"oci-mediatypes=false\"");
+		return err_new(ERR_UNKNOWN, "exporter option \"oci-artifact=true\" "
+					    "conflicts with \"oci-mediatypes=false\"");
 	o.compression.docker_types = o.docker_types;
 	*ret = o;
 	return NULL;
@@ -235,17 +235,17 @@ static struct err *check_annotations(const struct annotations *an, const struct 
 		bool found = !x->platform_id.len;
 
 		if (docker_types)
-			return err_new(ERR_INVALID_ARGUMENT,
+			return err_new(ERR_UNKNOWN,
 				       "cannot export annotations with \"oci-mediatypes=false\"");
 		if ((x->type == ANNOTATION_INDEX || x->type == ANNOTATION_INDEX_DESCRIPTOR) &&
 		    !in->is_map)
 			return err_new(
-				ERR_INVALID_ARGUMENT,
+				ERR_UNKNOWN,
 				"index annotations not supported for single platform export");
 		for (size_t k = 0; k < in->n_items; k++)
 			found |= str_eq(x->platform_id, in->items[k].platform_id);
 		if (!found)
-			return err_new(ERR_INVALID_ARGUMENT,
+			return err_new(ERR_UNKNOWN,
 				       "invalid annotation: no platform %.*s found in source",
 				       STR_ARG(x->platform_id));
 	}
@@ -265,7 +265,7 @@ struct err *imagewriter_write(const struct exporter_env *env, const struct expor
 	struct err *e;
 
 	if (!in->is_map && in->n_items != 1)
-		return err_new(ERR_INVALID_ARGUMENT,
+		return err_new(ERR_UNKNOWN,
 			       "cannot export multiple platforms without multi-platform enabled");
 	TRY(annotations_collect(a, o->attrs, o->n_attrs, in->metadata, in->n_metadata, &an));
 	TRY(check_annotations(&an, in, o->docker_types));

@@ -22,7 +22,7 @@ struct err *tree_attrs_parse(const struct attrs *at, bool local, struct tree_att
 	if (local && mode.len) {
 		t.mode_delete = str_eq_cstr(mode, "delete");
 		if (!t.mode_delete && !str_eq_cstr(mode, "copy"))
-			return err_new(ERR_INVALID_ARGUMENT, "invalid local exporter mode \"%.*s\"",
+			return err_new(ERR_UNKNOWN, "invalid local exporter mode \"%.*s\"",
 				       STR_ARG(mode));
 	}
 	*ret = t;
@@ -80,8 +80,7 @@ static struct err *local_export(struct exporter *e, const struct exporter_env *e
 	struct err *er;
 
 	if (!in->is_map && in->n_items > 1)
-		return err_new(ERR_INVALID_ARGUMENT,
-			       "unable to export multiple platforms without map");
+		return err_new(ERR_UNKNOWN, "unable to export multiple platforms without map");
 	TRY(exporter_session(env, &s));
 	er = trees_open(env, in, &x->attrs, split, &a, &t);
 	if (er) {

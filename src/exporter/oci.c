@@ -264,7 +264,7 @@ static struct err *oci_export(struct exporter *e, const struct exporter_env *env
 
 	if (x->docker && in->is_map && in->n_items > 1)
 		return err_new(
-			ERR_INVALID_ARGUMENT,
+			ERR_UNKNOWN,
 			"docker exporter does not currently support exporting manifest lists");
 	TRY(imagewriter_write(env, in, &x->opts, &a, &img));
 	TRY(parse_names(x, in, &a, &refs, &n, &names));

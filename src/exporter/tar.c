@@ -184,8 +184,7 @@ static struct err *tar_export(struct exporter *e, const struct exporter_env *env
 	struct err *er;
 
 	if (!in->is_map && in->n_items > 1)
-		return err_new(ERR_INVALID_ARGUMENT,
-			       "unable to export multiple platforms without map");
+		return err_new(ERR_UNKNOWN, "unable to export multiple platforms without map");
 	TRY(exporter_session(env, &s));
 	started = progress_status_begin(env->progress, STR("sending tarball"));
 	er = trees_open(env, in, &x->attrs, in->is_map || (x->attrs.split_set && x->attrs.split),

@@ -99,7 +99,7 @@ static struct err *note_paths(struct map *seen, const struct tree *t)
 			continue;
 		other = map_put(seen, en->path, (void *)t);
 		if (other)
-			return err_new(ERR_INVALID_ARGUMENT,
+			return err_new(ERR_UNKNOWN,
 				       "cannot overwrite %.*s from %.*s with %.*s when split "
 				       "option is disabled",
 				       STR_ARG(en->path), STR_ARG(other->item->platform_id),
