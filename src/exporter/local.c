@@ -41,6 +41,7 @@ static void on_progress(void *arg, uint64_t bytes, bool done)
 
 	progress_status(r->progress, &(struct progress_status) {
 					     .id = str_from(r->id),
+					     .name = STR("transferring"),
 					     .current = (int64_t)bytes,
 					     .started_ns = r->started,
 					     .completed_ns = done ? clock_wall() : 0,

@@ -55,6 +55,7 @@ static void report_unlazy(void *arg, const char *id, const char *action, int64_t
 	buf_addf(&name, "%s%s%s", action, action[0] ? " " : "", id);
 	progress_status(u->progress, &(struct progress_status) {
 					     .id = buf_str(&name),
+					     .name = str_from(action),
 					     .current = current,
 					     .total = total,
 					     .started_ns = u->start,

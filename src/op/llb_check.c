@@ -1,6 +1,6 @@
 #include "op/op_impl.h"
 
-#define INVALID(...) err_new(ERR_UNKNOWN, __VA_ARGS__)
+#define INVALID(...) err_new(ERR_INVALID_ARGUMENT, __VA_ARGS__)
 
 static struct err *check_source(const Pb__SourceOp *op, size_t n_inputs)
 {
@@ -11,7 +11,23 @@ static struct err *check_source(const Pb__SourceOp *op, size_t n_inputs)
 	return NULL;
 }
 
-static struct err *check_exec(const Pb__ExecOp *op)
+static struct err *check_mount(const Pb__Mount *m, size_t n_inputs)
+{
+	if (m->input < -1 || (m->input >= 0 && (uint64_t)m->input >= n_inputs))
+		return INVALID("missing input %lld", (long long)m->input);
+	if (m->output < -1)
+		return INVALID("invalid output %lld of mount %s", (long long)m->output, m->dest);
+	if (!proto_enum_known(&pb__mount_type__descriptor, (int)m->mounttype))
+		return INVALID("mount type %d not implemented", (int)m->mounttype);
+	if (!proto_enum_known(&pb__mount_content_cache__descriptor, (int)m->contentcache))
+		return INVALID("invalid mount content cache %d", (int)m->contentcache);
+	if (m->mounttype == PB__MOUNT_TYPE__MOUNT_TYPE_CACHE && m->cacheopt &&
+	    !proto_enum_known(&pb__cache_sharing_opt__descriptor, (int)m->cacheopt->sharing))
+		return INVALID("invalid cache sharing option: %d", (int)m->cacheopt->sharing);
+	return NULL;
+}
+
+static struct err *check_exec(const Pb__ExecOp *op, size_t n_inputs)
 {
 	bool root = false;
 
@@ -23,12 +39,16 @@ static struct err *check_exec(const Pb__ExecOp *op)
 		return INVALID("invalid exec op with no args");
 	if (!op->n_mounts)
 		return INVALID("invalid exec op with no mounts");
-	for (size_t i = 0; i < op->n_mounts; i++)
+	for (size_t i = 0; i < op->n_mounts; i++) {
 		root = root || strcmp(op->mounts[i]->dest, "/") == 0;
+		TRY(check_mount(op->mounts[i], n_inputs));
+	}
 	if (!root)
 		return INVALID("invalid exec op with no rootfs");
 	if (!proto_enum_known(&pb__security_mode__descriptor, op->security))
 		return INVALID("invalid security mode %d", op->security);
+	if (!proto_enum_known(&pb__net_mode__descriptor, (int)op->network))
+		return INVALID("unknown network mode %d", (int)op->network);
 	return NULL;
 }
 
@@ -89,7 +109,7 @@ struct err *op_validate(const Pb__Op *op)
 	case PB__OP__OP_SOURCE:
 		return check_source(op->source, op->n_inputs);
 	case PB__OP__OP_EXEC:
-		return check_exec(op->exec);
+		return check_exec(op->exec, op->n_inputs);
 	case PB__OP__OP_FILE:
 		return check_file(op->file);
 	case PB__OP__OP_BUILD:

@@ -6,34 +6,40 @@ struct source_op {
 	char *pin;
 };
 
+/* Of one call of a source: all it reports has begun with the call. */
+struct reporting {
+	const struct op_env *env;
+	int64_t started_ns;
+};
+
 static void report(void *arg, const char *id, const char *name, int64_t current, int64_t total,
 		   bool done)
 {
-	const struct op_env *env = arg;
-	int64_t now = clock_wall();
+	struct reporting *r = arg;
 
-	progress_status(env->progress, &(struct progress_status) {
-					       .id = str_from(id),
-					       .name = str_from(name),
-					       .current = current,
-					       .total = total,
-					       .started_ns = now,
-					       .completed_ns = done ? now : 0,
-				       });
+	progress_status(r->env->progress, &(struct progress_status) {
+						  .id = str_from(id),
+						  .name = str_from(name),
+						  .current = current,
+						  .total = total,
+						  .started_ns = r->started_ns,
+						  .completed_ns = done ? clock_wall() : 0,
+					  });
 }
 
 static void log_line(void *arg, int stream, struct str data)
 {
-	const struct op_env *env = arg;
+	struct reporting *r = arg;
 
-	progress_log(env->progress, stream, data);
+	progress_log(r->env->progress, stream, data);
 }
 
 static struct err *source_cache_key(struct op *op, const struct op_env *env, unsigned index,
 				    struct cache_key_info *ret)
 {
 	struct source_op *o = container_of(op_base_of(op), struct source_op, base);
-	struct source_progress p = { report, log_line, (void *)env };
+	struct reporting reporting = { env, clock_wall() };
+	struct source_progress p = { report, log_line, &reporting };
 	struct source_env senv = { env->ctx, op_sessions(env), &p };
 	struct source_key key = { 0 };
 	SCOPED_ARENA(a);
@@ -59,7 +65,8 @@ static struct err *source_run(struct op *op, const struct op_env *env, struct re
 			      size_t n_inputs, struct op_outputs *out, struct failure **ret_failure)
 {
 	struct source_op *o = container_of(op_base_of(op), struct source_op, base);
-	struct source_progress p = { report, log_line, (void *)env };
+	struct reporting reporting = { env, clock_wall() };
+	struct source_progress p = { report, log_line, &reporting };
 	struct source_env senv = { env->ctx, op_sessions(env), &p };
 	struct cache_ref *ref = NULL;
 

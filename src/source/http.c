@@ -274,7 +274,8 @@ static struct err *on_body(void *arg, const void *p, size_t len)
 
 	hasher_add(d->hasher, p, len);
 	d->size += len;
-	source_status(d->env->progress, "downloading", (int64_t)d->size, (int64_t)d->total, false);
+	source_status(d->env->progress, "downloading", "", (int64_t)d->size, (int64_t)d->total,
+		      false);
 	while (len) {
 		ssize_t n = write(d->fd, at, len);
 
@@ -297,7 +298,8 @@ static struct err *finish(struct download *d, struct str etag)
 	struct timespec ts[2] = { clock_to_timespec(t), clock_to_timespec(t) };
 
 	i->got = hasher_sum(d->hasher);
-	source_status(d->env->progress, "downloading", (int64_t)d->size, (int64_t)d->total, true);
+	source_status(d->env->progress, "downloading", "", (int64_t)d->size, (int64_t)d->total,
+		      true);
 	if (digest_is_set(&i->checksum) && !digest_eq(&i->checksum, &i->got))
 		return err_new(ERR_INVALID_ARGUMENT, "digest mismatch for %.*s: %s (expected: %s)",
 			       STR_ARG(i->url), digest_text(&i->got, &a),

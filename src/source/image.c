@@ -130,7 +130,7 @@ static struct err *resolve(struct image_instance *i, const struct source_env *en
 	if (i->resolved)
 		return NULL;
 	id = arena_printf(&i->arena, "resolve %s", imageref_format(&i->arena, &i->ref));
-	source_status(env->progress, id, 0, 0, false);
+	source_status(env->progress, id, "", 0, 0, false);
 	if (i->layout)
 		o = image_origin_layout(s->sessions, env->sessions, cache_content(s->cache), &ref,
 					i->session_id, i->store_id);
@@ -138,7 +138,7 @@ static struct err *resolve(struct image_instance *i, const struct source_env *en
 		o = image_origin_registry(s->registry, s->sessions, env->sessions,
 					  cache_content(s->cache), &ref);
 	e = imagemeta_resolve(o, env->ctx, i->platform, &i->checksum, &i->arena, &i->meta);
-	source_status(env->progress, id, 0, 0, true);
+	source_status(env->progress, id, "", 0, 0, true);
 	if (e) {
 		image_origin_unref(o);
 		return err_wrap(e, "%s", imageref_format(&i->arena, &i->ref));

@@ -204,7 +204,7 @@ static void on_progress(void *arg, uint64_t bytes, bool done)
 {
 	struct report *r = arg;
 
-	source_status(r->env->progress, r->id, (int64_t)bytes, 0, done);
+	source_status(r->env->progress, r->id, "transferring", (int64_t)bytes, 0, done);
 }
 
 /* The directory of an earlier transfer from the same place, or a new one. */

@@ -20,9 +20,9 @@ struct source_progress {
 	void (*log)(void *arg, int stream, struct str data);
 	void *arg;
 };
-/* NULL progress is fine. */
-void source_status(const struct source_progress *p, const char *id, int64_t current, int64_t total,
-		   bool done);
+/* NULL progress is fine. name: what is being done, or "". */
+void source_status(const struct source_progress *p, const char *id, const char *name,
+		   int64_t current, int64_t total, bool done);
 void source_log(const struct source_progress *p, int stream, struct str data);
 
 /* Of one call. */

@@ -70,11 +70,11 @@ struct str source_attr_get(const struct source_request *r, const char *key)
 	return STR_NONE;
 }
 
-void source_status(const struct source_progress *p, const char *id, int64_t current, int64_t total,
-		   bool done)
+void source_status(const struct source_progress *p, const char *id, const char *name,
+		   int64_t current, int64_t total, bool done)
 {
 	if (p)
-		p->status(p->arg, id, "", current, total, done);
+		p->status(p->arg, id, name, current, total, done);
 }
 
 void source_log(const struct source_progress *p, int stream, struct str data)
