@@ -47,7 +47,7 @@ struct control {
 	size_t running;    /* Solve calls */
 	bool sweeping;     /* a prune that needs that there are none */
 	int64_t last_gc_ns;
-	bool gc_pending;
+	bool gc_pending, gc_watching;
 };
 
 void control_init(struct control *c);
@@ -58,6 +58,14 @@ extern const size_t control_n_methods;
 
 /* One second after start and after each build, at most once a minute. */
 void control_schedule_gc(struct control *c);
+/* Called when a build begins: while there are any, the policies are also applied when less is free
+ * than one of them wants. */
+void control_watch_disk(struct control *c);
+/* cache_prune; on a full disk once more, with the room that was kept for it. */
+struct err *control_prune_by(struct control *c, struct ctx *ctx, const struct worker *w,
+			     const struct cache_prune *rules, size_t n,
+			     struct err *(*each)(void *arg, const struct cache_usage *u),
+			     void *arg) ERR_RESULT;
 
 /* ---- shared by the RPC files ---- */
 Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a,

@@ -260,6 +260,7 @@ struct err *control_solve(struct ctx *ctx, struct grpc_stream *s, void *arg)
 
 	TRY(grpc_recv_request(s, ctx, &a, &moby__buildkit__v1__solve_request__descriptor, &req));
 	TRY(enter(c, ctx));
+	control_watch_disk(c);
 	e = run(c, ctx, &a, req, &response);
 	leave(c);
 	/* What was built is found again even if we are killed right after the answer. */

@@ -1,14 +1,8 @@
 #include "control/control.h"
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "base/task.h"
 #include "control/room.h"
 #include "grpc/message.h"
-
-#define GC_DELAY NSEC_PER_SEC
-#define GC_PERIOD (60 * NSEC_PER_SEC)
 
 Moby__Buildkit__V1__UsageRecord *control_usage_record(struct arena *a, const struct cache_usage *u)
 {
@@ -69,10 +63,9 @@ struct err *control_disk_usage(struct ctx *ctx, struct grpc_stream *s, void *arg
 	return grpc_send_msg(s, ctx, &reply);
 }
 
-/* On a full disk once more, with the room that was kept for it. */
-static struct err *prune(struct control *c, struct ctx *ctx, const struct worker *w,
-			 const struct cache_prune *rules, size_t n,
-			 struct err *(*each)(void *arg, const struct cache_usage *u), void *arg)
+struct err *control_prune_by(struct control *c, struct ctx *ctx, const struct worker *w,
+			     const struct cache_prune *rules, size_t n,
+			     struct err *(*each)(void *arg, const struct cache_usage *u), void *arg)
 {
 	struct err *e = cache_prune(w->cache, ctx, rules, n, each, arg);
 
@@ -136,62 +129,8 @@ struct err *control_prune(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	/* With no build about, nothing can want a blob that no record knows. */
 	rule.idle = start_sweep(c);
 	for (size_t i = 0; i < c->n_workers && !e; i++)
-		e = prune(c, ctx, c->workers[i].worker, &rule, 1, send_pruned, &to);
+		e = control_prune_by(c, ctx, c->workers[i].worker, &rule, 1, send_pruned, &to);
 	if (rule.idle)
 		end_sweep(c);
 	return e ? e : solver_release_unreferenced(c->solver, ctx);
-}
-
-/* ---- collection by policy ---- */
-
-static struct err *count_pruned(void *arg, const struct cache_usage *u)
-{
-	*(int64_t *)arg += u->size;
-	return NULL;
-}
-
-static struct err *run_gc(struct ctx *ctx, void *arg)
-{
-	struct control *c = arg;
-	int64_t freed = 0, wait;
-	struct err *e;
-
-	lock_take(&c->lock);
-	wait = c->last_gc_ns ? MAX(c->last_gc_ns + GC_PERIOD - clock_now(), GC_DELAY) : GC_DELAY;
-	lock_drop(&c->lock);
-	e = ctx_sleep(ctx, wait);
-	lock_take(&c->lock);
-	c->gc_pending = false;
-	c->last_gc_ns = clock_now();
-	lock_drop(&c->lock);
-	for (size_t i = 0; i < c->n_workers && !e; i++) {
-		const struct control_worker *w = &c->workers[i];
-
-		if (w->gc && w->n_gc_rules)
-			e = prune(c, ctx, w->worker, w->gc_rules, w->n_gc_rules, count_pruned,
-				  &freed);
-	}
-	if (!e && freed)
-		e = solver_release_unreferenced(c->solver, ctx);
-	if (e && !ctx_done(ctx))
-		log_error("gc error: %s", err_text(e));
-	else if (freed)
-		log_debug("gc cleaned up %lld bytes", (long long)freed);
-	return e;
-}
-
-void control_schedule_gc(struct control *c)
-{
-	bool start, any = false;
-
-	for (size_t i = 0; i < c->n_workers; i++)
-		any |= c->workers[i].gc && c->workers[i].n_gc_rules;
-	if (!any)
-		return;
-	lock_take(&c->lock);
-	start = !c->gc_pending;
-	c->gc_pending = true;
-	lock_drop(&c->lock);
-	if (start)
-		task_go(c->ctx, "gc", run_gc, c);
 }

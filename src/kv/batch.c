@@ -12,9 +12,10 @@
 #define BATCH_MAX 512
 #define FULL_BYTES ((uint64_t)16 << 20) /* a short write with less free is a full disk */
 #define LAZY_NS NSEC_PER_SEC
+#define LOOK_NS (20 * NSEC_PER_SEC)
 /* Pages of the last synced state are not used again, so each commit until the next makes the file
  * some pages larger. */
-#define COMMITS_MAX 1500
+#define COMMITS_MAX 400
 
 struct update {
 	struct list link;
@@ -25,6 +26,7 @@ struct update {
 	bool done;    /* under the lock */
 	bool failed;  /* by its own doing: left out when the others are run again */
 	bool changed; /* put or deleted something */
+	bool unrun;   /* the environment was broken already: to be tried on a new one */
 	uint64_t seq; /* the commit it is in */
 	struct err *err;
 };
@@ -65,13 +67,14 @@ static void baton_drop(struct kv_lmdb *k)
 
 /* ---- one transaction ---- */
 
-enum outcome { DONE, AGAIN, GROW };
+enum outcome { DONE, AGAIN, GROW, BROKEN };
 
-static struct err *begin(struct kv_lmdb *k, struct lmdb_txn *t)
+static struct err *begin(struct kv_lmdb *k, struct lmdb_txn *t, bool *ret_broken)
 {
 	int rc = k->env ? mdb_txn_begin(k->env, NULL, 0, &t->mdb) : MDB_PANIC;
 
-	if (rc == MDB_PANIC)
+	*ret_broken = rc == MDB_PANIC;
+	if (*ret_broken)
 		k->must_reopen = true;
 	return rc ? lmdb_err(rc, "begin") : NULL;
 }
@@ -84,13 +87,15 @@ static bool is_full(struct kv_lmdb *k)
 	return fstatvfs(k->dirfd, &fs) == 0 && fs.f_bavail * fs.f_frsize < FULL_BYTES;
 }
 
-static void fail_rest(struct list *batch, const struct err *e)
+static void fail_rest(struct list *batch, const struct err *e, bool unrun)
 {
 	list_each (batch, n) {
 		struct update *u = list_entry(n, struct update, link);
 
-		if (!u->failed)
+		if (!u->failed) {
 			u->err = err_dup(e);
+			u->unrun = unrun;
+		}
 		u->failed = true;
 	}
 }
@@ -98,9 +103,14 @@ static void fail_rest(struct list *batch, const struct err *e)
 static struct err *try_batch(struct kv_lmdb *k, struct list *batch, enum outcome *ret)
 {
 	struct lmdb_txn t = { .base = { .kv = &k->base, .writable = true } };
+	struct err *failed;
+	bool broken;
 	int rc;
 
-	TRY(begin(k, &t));
+	failed = begin(k, &t, &broken);
+	if (broken)
+		*ret = BROKEN;
+	TRY(failed);
 	list_each (batch, n) {
 		struct update *u = list_entry(n, struct update, link);
 		size_t before = t.n_changes;
@@ -156,7 +166,7 @@ static void run_batch(struct kv_lmdb *k, struct list *batch)
 			e = lmdb_grow(k);
 	}
 	if (e)
-		fail_rest(batch, e);
+		fail_rest(batch, e, out == BROKEN);
 	err_free(e);
 }
 
@@ -237,6 +247,28 @@ static void swap_pin(struct kv_lmdb *k, MDB_txn *pin, bool marked)
 	}
 }
 
+/* A file that has become mostly free is copied. With `syncing` and the baton. */
+static bool compact(struct kv_lmdb *k)
+{
+	int64_t now = clock_now();
+	bool mostly_free = false;
+	struct err *e;
+
+	if (now < k->looked_ns + LOOK_NS)
+		return false;
+	k->looked_ns = now;
+	err_free(lmdb_is_mostly_free(k, &mostly_free));
+	if (!mostly_free)
+		return false;
+	lmdb_gate_close(k);
+	e = lmdb_rotate(k);
+	lmdb_gate_open(k);
+	mostly_free = !e;
+	/* No room for the copy: it goes on as it is. */
+	err_free(e);
+	return mostly_free;
+}
+
 /* With `syncing`, without the baton. On failure *ret_seq is what was to be covered. */
 static struct err *sync_round(struct kv_lmdb *k, uint64_t *ret_seq)
 {
@@ -248,6 +280,10 @@ static struct err *sync_round(struct kv_lmdb *k, uint64_t *ret_seq)
 	lock_take(&k->lock);
 	*ret_seq = k->commit_seq;
 	lock_drop(&k->lock);
+	if (!k->must_reopen && !k->must_rotate && compact(k)) {
+		baton_drop(k);
+		return NULL;
+	}
 	if (k->must_reopen) {
 		e = reopen(k);
 		if (!e) {
@@ -361,25 +397,34 @@ static struct err *repair_locked(struct kv_lmdb *k)
 	return NULL;
 }
 
-struct err *lmdb_update(struct kv *kv, enum kv_mode mode, kv_fn fn, void *arg)
+static void run_update_locked(struct kv_lmdb *k, struct update *u)
 {
-	struct kv_lmdb *k = of_kv(kv);
-	struct update u = { .kv = kv, .fn = fn, .arg = arg };
-	struct err *e;
-
-	LOCKED(&k->lock);
-	if (k->must_reopen)
-		TRY(repair_locked(k));
-	cond_init(&u.cond);
-	list_add_tail(&k->queue, &u.link);
-	while (!u.done) {
+	cond_init(&u->cond);
+	list_add_tail(&k->queue, &u->link);
+	while (!u->done) {
 		if (!k->writing && !k->n_baton_waiters)
 			lead_locked(k);
 		else
-			cond_wait_uninterrupted(&u.cond, &k->lock);
+			cond_wait_uninterrupted(&u->cond, &k->lock);
 	}
-	cond_fini(&u.cond);
-	e = u.err;
+	cond_fini(&u->cond);
+}
+
+struct err *lmdb_update(struct kv *kv, enum kv_mode mode, kv_fn fn, void *arg)
+{
+	struct kv_lmdb *k = of_kv(kv);
+	struct update u;
+	struct err *e = NULL;
+
+	LOCKED(&k->lock);
+	do {
+		err_free(e);
+		if (k->must_reopen)
+			TRY(repair_locked(k));
+		u = (struct update) { .kv = kv, .fn = fn, .arg = arg };
+		run_update_locked(k, &u);
+		e = u.err;
+	} while (u.unrun);
 	if (!e && mode == KV_DURABLE && u.changed)
 		e = sync_to_locked(k, u.seq);
 	return e;

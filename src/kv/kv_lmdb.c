@@ -11,7 +11,7 @@
 /* In an LMDB meta page (LMDB 0.9, 64 bit): page number, then the meta's transaction id. */
 #define META_TXN_ID 144
 /* A file of at least this many pages that is mostly free is copied at open. */
-#define COMPACT_PAGES 16384
+#define COMPACT_PAGES 4096
 
 struct err *lmdb_err(int rc, const char *what)
 {
@@ -437,6 +437,17 @@ static struct err *read_meta(struct kv_lmdb *k, int fd, struct mark *m)
 	return NULL;
 }
 
+static void drop_generation(struct kv_lmdb *k, uint64_t generation)
+{
+	char name[32], lock_name[48];
+
+	data_name(name, sizeof(name), generation);
+	if (unlinkat(k->dirfd, name, 0) < 0)
+		return;
+	(void)snprintf(lock_name, sizeof(lock_name), "%s-lock", name);
+	(void)unlinkat(k->dirfd, lock_name, 0);
+}
+
 struct err *lmdb_rotate(struct kv_lmdb *k)
 {
 	struct mark m = { .generation = k->generation + 1, .page_size = (uint32_t)k->page_size };
@@ -466,8 +477,7 @@ struct err *lmdb_rotate(struct kv_lmdb *k)
 	TRY(lmdb_env_open(k, m.generation));
 	TRY(lmdb_capture(k, &m, &k->pin));
 	k->must_reopen = false;
-	data_name(name, sizeof(name), old);
-	(void)unlinkat(k->dirfd, name, 0);
+	drop_generation(k, old);
 	return NULL;
 }
 
@@ -505,20 +515,11 @@ static struct err *restore(struct kv_lmdb *k)
 /* The data file of the generation before or after, from a copy that was cut off. */
 static void drop_leftovers(struct kv_lmdb *k, uint64_t keep)
 {
-	char name[32];
-
-	for (uint64_t g = keep - 1; g <= keep + 1; g += 2) {
-		data_name(name, sizeof(name), g);
-		if (unlinkat(k->dirfd, name, 0) == 0) {
-			char lock_name[48];
-
-			(void)snprintf(lock_name, sizeof(lock_name), "%s-lock", name);
-			(void)unlinkat(k->dirfd, lock_name, 0);
-		}
-	}
+	for (uint64_t g = keep - 1; g <= keep + 1; g += 2)
+		drop_generation(k, g);
 }
 
-static struct err *is_mostly_free(struct kv_lmdb *k, bool *ret)
+struct err *lmdb_is_mostly_free(struct kv_lmdb *k, bool *ret)
 {
 	MDB_envinfo info;
 	MDB_val key, value;
@@ -589,7 +590,7 @@ static struct err *open_all(struct kv_lmdb *k)
 
 		TRY(lmdb_capture(k, &m, &k->pin));
 	}
-	TRY(is_mostly_free(k, &free_space));
+	TRY(lmdb_is_mostly_free(k, &free_space));
 	return free_space ? lmdb_rotate(k) : NULL;
 }
 

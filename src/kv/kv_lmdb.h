@@ -57,6 +57,7 @@ struct kv_lmdb {
 	/* A read transaction at the marked state: keeps LMDB from using its pages again. */
 	MDB_txn *pin, *spare_pin;
 	bool syncing, must_rotate;
+	int64_t looked_ns; /* when it was looked whether the file is mostly free */
 	uint64_t synced_seq, tried_seq, sync_round;
 	struct err *sync_err; /* of the last round */
 	struct cond sync_cond;
@@ -89,6 +90,8 @@ struct err *lmdb_grow(struct kv_lmdb *k) ERR_RESULT;
 /* Copies what is in use into a data file of the next generation, and goes on with that. With the
  * gate, baton and sync round, or alone. */
 struct err *lmdb_rotate(struct kv_lmdb *k) ERR_RESULT;
+/* Is it large enough to matter, and is most of it free? With the baton. */
+struct err *lmdb_is_mostly_free(struct kv_lmdb *k, bool *ret) ERR_RESULT;
 /* The meta page of the last commit, and a pin on it. With the baton. */
 struct err *lmdb_capture(struct kv_lmdb *k, struct mark *ret, MDB_txn **ret_pin) ERR_RESULT;
 

@@ -87,7 +87,7 @@ struct store {
 	pthread_t syncer;
 	struct ctx *idle; /* never cancelled: for timed waits */
 	struct cond sync_cond;
-	bool has_syncer, sync_wanted, closing;
+	bool has_syncer, sync_wanted, flush_wanted, closing;
 };
 
 /* dir is made if missing. */
@@ -163,6 +163,8 @@ void store_stack_locked(const struct snap *s, bool raw, struct layers *out);
 size_t store_stack_len_locked(const struct snap *s);
 /* Makes what was put or dropped before visible in kv. Call without the lock. */
 struct err *store_flush(struct store *st) ERR_RESULT;
+/* The same some time later, by the thread below. */
+void store_want_flush_locked(struct store *st);
 /* What was made becomes durable some seconds later: see store_sync.c. */
 void store_want_sync_locked(struct store *st);
 struct err *store_start_syncer(struct store *st) ERR_RESULT;

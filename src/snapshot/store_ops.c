@@ -183,12 +183,16 @@ struct err *store_remove(struct snapshotter *sn, struct str name)
 		e = err_new(ERR_FAILED_PRECONDITION,
 			    "cannot remove snapshot %.*s with child: failed precondition",
 			    STR_ARG(name));
-	if (!e)
+	if (!e) {
 		store_drop_locked(st, s);
+		/* A record without a directory is nothing to a start: many removals share a write.
+		 */
+		store_want_flush_locked(st);
+	}
 	lock_drop(&st->lock);
 	TRY(e);
 	store_bury(st);
-	return store_flush(st);
+	return NULL;
 }
 
 void store_free_op(struct snapshotter *sn)

@@ -6,6 +6,7 @@
 /* Nothing waits for the disk. A record says which boot made it until this thread has seen a syncfs
  * that began after the snapshot was whole; under another boot such a record is dropped. */
 #define DELAY_NS (5 * NSEC_PER_SEC)
+#define FLUSH_DELAY_NS (200 * NSEC_PER_MSEC)
 
 static bool became_known(const struct layer *l, uint64_t from, uint64_t to)
 {
@@ -61,30 +62,53 @@ void store_sync_now(struct store *st)
 	err_free(store_flush(st));
 }
 
+/* Waits for the delay, or less if the store is closed or a sync is wanted before a flush is due. */
+static void wait_locked(struct store *st, int64_t delay, bool for_sync)
+{
+	int64_t until = clock_now() + delay;
+	bool timeout = false;
+
+	while (!st->closing && !timeout && (for_sync || !st->sync_wanted))
+		err_free(cond_wait_until(&st->sync_cond, &st->lock, st->idle, until, &timeout));
+}
+
+/* A sync flushes too. */
 static void *syncer_main(void *arg)
 {
 	struct store *st = arg;
 
 	lock_take(&st->lock);
 	while (!st->closing) {
-		int64_t until = clock_now() + DELAY_NS;
-		bool timeout = false;
+		bool sync = st->sync_wanted;
 
-		if (!st->sync_wanted) {
+		if (!sync && !st->flush_wanted) {
 			cond_wait_uninterrupted(&st->sync_cond, &st->lock);
 			continue;
 		}
-		while (!st->closing && !timeout)
-			err_free(cond_wait_until(&st->sync_cond, &st->lock, st->idle, until,
-						 &timeout));
+		wait_locked(st, sync ? DELAY_NS : FLUSH_DELAY_NS, sync);
 		if (st->closing)
 			break;
+		if (st->sync_wanted && !sync)
+			continue;
+		st->flush_wanted = false;
 		lock_drop(&st->lock);
-		store_sync_now(st);
+		if (sync)
+			store_sync_now(st);
+		else
+			err_free(store_flush(st));
 		lock_take(&st->lock);
 	}
 	lock_drop(&st->lock);
 	return NULL;
+}
+
+void store_want_flush_locked(struct store *st)
+{
+	lock_assert_held(&st->lock);
+	if (st->flush_wanted)
+		return;
+	st->flush_wanted = true;
+	cond_signal(&st->sync_cond);
 }
 
 void store_want_sync_locked(struct store *st)
@@ -123,6 +147,8 @@ void store_stop_syncer(struct store *st)
 		/* A clean stop leaves nothing that a reboot would take. */
 		if (st->sync_wanted)
 			store_sync_now(st);
+		else if (st->flush_wanted)
+			err_free(store_flush(st));
 	}
 	ctx_unref(st->idle);
 }

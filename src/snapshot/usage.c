@@ -46,6 +46,19 @@ static struct err *measure(struct ctx *ctx, int fd, bool linked, struct usage *u
 	return e;
 }
 
+/* The directory that the layer's is in. */
+static void measure_place(const struct store *st, const struct layer *l, struct usage *u)
+{
+	char name[24];
+	struct stat s;
+
+	(void)snprintf(name, sizeof(name), "%llu", (unsigned long long)l->id);
+	if (fstatat(st->dirfd, name, &s, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	u->bytes += (uint64_t)s.st_blocks * 512;
+	u->inodes++;
+}
+
 struct err *store_usage(struct snapshotter *sn, struct ctx *ctx, struct str name,
 			uint64_t *ret_bytes, uint64_t *ret_inodes)
 {
@@ -59,10 +72,15 @@ struct err *store_usage(struct snapshotter *sn, struct ctx *ctx, struct str name
 	e = store_find_locked(st, name, &s);
 	if (!e && s->own)
 		vec_push(&own, store_layer_ref_locked(s->own));
-	/* Layers that nobody else shows: joined ones, and clean copies made for this one. */
+	if (!e && s->own && s->own->clean_copy)
+		vec_push(&own, store_layer_ref_locked(s->own->clean_copy));
+	/* Layers that nobody else shows: joined ones, and copies made for this one. */
 	for (size_t i = 0; !e && i < s->n_joined; i++)
 		if (s->joined[i]->linked && s->joined[i]->refs == 1)
 			vec_push(&own, store_layer_ref_locked(s->joined[i]));
+	for (size_t i = 0; !e && i < s->n_base; i++)
+		if (s->base[i]->linked && s->base[i]->refs == 1)
+			vec_push(&own, store_layer_ref_locked(s->base[i]));
 	lock_drop(&st->lock);
 	for (size_t i = 0; i < own.len; i++) {
 		int fd = -1;
@@ -71,6 +89,8 @@ struct err *store_usage(struct snapshotter *sn, struct ctx *ctx, struct str name
 			e = store_layer_open(st, own.items[i], &fd);
 		if (!e)
 			e = measure(ctx, fd, own.items[i]->linked, &u);
+		if (!e)
+			measure_place(st, own.items[i], &u);
 		if (fd >= 0)
 			(void)close(fd);
 		store_layer_unref(st, own.items[i]);

@@ -225,10 +225,10 @@ def rebuild(daemon, build):
         build.kind = kind
 
 
-def storecheck(soak, root, empty=False, wrap=()):
+def storecheck(soak, root, *words, wrap=()):
     """None, or what the checker has found."""
     tool = soak.build / "meson" / "tests" / "soak" / "storecheck"
-    r = subprocess.run([*wrap, tool, root, *(["empty"] if empty else [])], capture_output=True, text=True)
+    r = subprocess.run([*wrap, tool, root, *words], capture_output=True, text=True)
     return None if r.returncode == 0 else (r.stdout + r.stderr)[-3000:]
 
 

@@ -55,6 +55,6 @@ def run(soak):
     check_finished(soak, d, finished, 5)
     d.ctl("prune", "--all")
     soak.check("a clean stop", d.stop() == 0)
-    bad = storecheck(soak, d.root, empty=True)
+    bad = storecheck(soak, d.root, "empty")
     soak.check("nothing is left", bad is None, bad)
     soak.check("no mount is left", d.mounts() == [], str(d.mounts()))

@@ -149,7 +149,7 @@ def run(soak):
         after(soak, d, state)
         d.ctl("prune", "--all")
         soak.check("a clean stop", d.stop() == 0)
-        bad = storecheck(soak, d.root, empty=True, wrap=new_boot(soak.dir))
+        bad = storecheck(soak, d.root, "empty", wrap=new_boot(soak.dir))
         soak.check("nothing is left", bad is None, bad)
     finally:
         if d.proc:

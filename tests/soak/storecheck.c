@@ -1,5 +1,6 @@
-/* Looks at a whole store with no daemon on it: storecheck ROOT [empty]. Opens it as the daemon
- * does, which puts right what a crash left, and then expects that all that it holds is whole:
+/* Looks at a whole store with no daemon on it: storecheck ROOT [empty] [nosums]. Opens it as the
+ * daemon does, which puts right what a crash left, and then expects that all that it holds is
+ * whole:
  * - every blob has its digest;
  * - every snapshot can be mounted and read to its end, and has a record that stands on the same;
  * - in committed ones each file SUMS, as sha256sum writes it, is true of its directory;
@@ -36,6 +37,7 @@ struct check {
 	struct ctx *ctx;
 	struct arena arena;
 	const char *worker; /* <root>/runc-overlayfs */
+	bool no_sums;       /* what a failed step leaves is kept for a look, and may be torn */
 	size_t n_files, n_sums, n_wrong;
 	char *buf;
 	VEC(struct digest) blobs;
@@ -170,7 +172,8 @@ static struct err *check_entry(struct check *c, const struct walk_entry *we, boo
 		return NULL;
 	c->n_files++;
 	TRY(hash_file(c, we->dirfd, we->name, &d));
-	return whole && strcmp(we->name, "SUMS") == 0 ? check_sums(c, we->dirfd) : NULL;
+	return whole && !c->no_sums && strcmp(we->name, "SUMS") == 0 ? check_sums(c, we->dirfd)
+								     : NULL;
 }
 
 static struct err *read_snapshot(struct check *c, const struct snapshot_info *s)
@@ -285,6 +288,14 @@ static struct err *check(struct check *c, const char *root, bool empty)
 	return NULL;
 }
 
+static bool has(int argc, char **argv, const char *word)
+{
+	for (int i = 2; i < argc; i++)
+		if (strcmp(argv[i], word) == 0)
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	struct check c = { .buf = mem_alloc(CHUNK) };
@@ -292,14 +303,15 @@ int main(int argc, char **argv)
 	struct err *e = NULL;
 
 	if (argc < 2) {
-		fprintf(stderr, "usage: storecheck ROOT [empty]\n");
+		fprintf(stderr, "usage: storecheck ROOT [empty] [nosums]\n");
 		return 2;
 	}
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		e = err_errno(errno, "mount namespace");
 	c.ctx = ctx_new_root(pool);
+	c.no_sums = has(argc, argv, "nosums");
 	if (!e)
-		e = check(&c, argv[1], argc > 2);
+		e = check(&c, argv[1], has(argc, argv, "empty"));
 	if (e)
 		wrong(&c, "store", argv[1], e);
 	if (c.cache)
