@@ -1,5 +1,6 @@
 /* mkdir, mkfile, symlink, rm, and the helpers they share with copy. */
 #include "base/glob.h"
+#include "base/id.h"
 #include "base/path.h"
 #include "base/vec.h"
 #include "op/file.h"
@@ -194,42 +195,62 @@ struct err *file_mkdir(int root, const Pb__FileActionMkDir *m, const struct file
 	return file_set_meta(dirfd, base, o, m->timestamp);
 }
 
-/* Existing files keep their mode; through symlinks, also those that lead nowhere yet. */
-static struct err *open_file(int root, struct str path, mode_t mode, int *ret)
+static struct err *fill_file(int fd, const Pb__FileActionMkFile *m, const struct file_owner *o)
 {
-	const int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY;
-	struct err *e = inroot_open(root, path, flags | O_CREAT | O_EXCL, mode, ret);
-
-	if (!e) {
-		if (fchmod(*ret, mode) < 0)
-			return err_errno(errno, "chmod %.*s", STR_ARG(path));
-		return NULL;
-	}
-	if (err_get_errno(e) != EEXIST)
-		return e;
-	err_free(e);
-	e = inroot_open(root, path, flags | O_TRUNC, mode, ret);
-	if (!err_is(e, ERR_NOT_FOUND))
-		return e;
-	err_free(e);
-	return inroot_open(root, path, flags | O_CREAT, mode, ret);
-}
-
-struct err *file_mkfile(int root, const Pb__FileActionMkFile *m, const struct file_owner *o)
-{
-	CLEANUP_FD int fd = -1;
 	struct timespec ts[2];
-	SCOPED_ARENA(a);
-	struct str path = path_join(&a, STR("/"), str_from(m->path));
 
-	TRY(open_file(root, path, (mode_t)m->mode & 0777, &fd));
 	TRY(fd_write_all(fd, m->data.data, m->data.len));
+	if (fchmod(fd, (mode_t)m->mode & 0777) < 0)
+		return err_errno(errno, "chmod %s", m->path);
 	if (o->set && fchown(fd, o->uid, o->gid) < 0)
 		return err_errno(errno, "failed to chown %s", m->path);
 	ts[0] = ts[1] = clock_to_timespec(m->timestamp);
 	if (m->timestamp != -1 && futimens(fd, ts) < 0)
 		return err_errno(errno, "failed to set times of %s", m->path);
 	return NULL;
+}
+
+/* Beside what is there and then in its place: what is there may be a device or a pipe, and is never
+ * opened. */
+static struct err *replace_file(int dirfd, const char *base, const Pb__FileActionMkFile *m,
+				const struct file_owner *o)
+{
+	char tmp[ID_LEN + 8], id[ID_LEN + 1];
+	CLEANUP_FD int fd = -1;
+	struct err *e;
+
+	id_make(id);
+	(void)snprintf(tmp, sizeof(tmp), ".tmp-%s", id);
+	TRY(fd_open(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600, &fd));
+	e = fill_file(fd, m, o);
+	if (!e && renameat(dirfd, tmp, dirfd, base) < 0)
+		e = err_errno(errno, "rename %s", m->path);
+	if (e)
+		(void)unlinkat(dirfd, tmp, 0);
+	return e;
+}
+
+/* Through symlinks, also those that lead nowhere yet. */
+struct err *file_mkfile(int root, const Pb__FileActionMkFile *m, const struct file_owner *o)
+{
+	CLEANUP_FD int fd = -1;
+	CLEANUP_FD int dirfd = -1;
+	const char *base;
+	SCOPED_ARENA(a);
+	struct str path = path_join(&a, STR("/"), str_from(m->path));
+	struct err *e = inroot_open(root, path, O_WRONLY | O_CREAT | O_EXCL, 0600, &fd);
+
+	if (!e)
+		return fill_file(fd, m, o);
+	if (err_get_errno(e) != EEXIST)
+		return e;
+	err_free(e);
+	if (!str_eq(path, STR("/")))
+		TRY(inroot_resolve(root, path, true, &a, &path));
+	if (str_eq(path, STR("/")))
+		return err_errno(EISDIR, "mkfile %s", m->path);
+	TRY(inroot_parent(root, path, &a, &dirfd, &base));
+	return replace_file(dirfd, base, m, o);
 }
 
 struct err *file_symlink(int root, const Pb__FileActionSymlink *m, const struct file_owner *o)

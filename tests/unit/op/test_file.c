@@ -158,7 +158,16 @@ static void makes(void **state)
 	m.timestamp = -1;
 	assert_ok(file_mkfile(f->dst, &m, &nobody));
 	has(f->dst, "a/file", "less");
-	assert_int_equal(st_of(f->dst, "a/file").st_mode & 07777, 0640);
+	/* What was there is replaced, not written to. */
+	st = st_of(f->dst, "a/file");
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_uid, 0);
+	assert_int_equal(mkfifoat(f->dst, "a/pipe", 0600), 0);
+	m.path = (char *)"a/pipe";
+	assert_ok(file_mkfile(f->dst, &m, &nobody));
+	has(f->dst, "a/pipe", "less");
+	m.path = (char *)"/";
+	assert_fails(file_mkfile(f->dst, &m, &nobody), "is a directory");
 	m.path = (char *)"no/such/dir";
 	assert_fails(file_mkfile(f->dst, &m, &nobody), "no such file or directory");
 
