@@ -260,6 +260,11 @@ struct err *file_symlink(int root, const Pb__FileActionSymlink *m, const struct 
 	SCOPED_ARENA(a);
 	struct str path = path_join(&a, STR("/"), str_from(m->newpath));
 
+	/* Where a link of that name leads. */
+	if (!str_eq(path, STR("/")))
+		TRY(inroot_resolve(root, path, true, &a, &path));
+	if (str_eq(path, STR("/")))
+		return err_errno(EEXIST, "symlink %s %s", m->oldpath, m->newpath);
 	TRY(inroot_parent(root, path, &a, &dirfd, &base));
 	if (symlinkat(m->oldpath, dirfd, base) < 0)
 		return err_errno(errno, "symlink %s %s", m->oldpath, m->newpath);

@@ -175,12 +175,18 @@ static void makes(void **state)
 	s.newpath = (char *)"/a/link";
 	s.timestamp = -1;
 	assert_ok(file_symlink(f->dst, &s, &nobody));
-	assert_fails(file_symlink(f->dst, &s, &nobody), "file exists");
+	assert_fails(file_symlink(f->dst, &s, &nobody), "no such file or directory");
 	/* Through the link, inside the root. */
 	dir(f->dst, "etc");
 	m.path = (char *)"/a/link";
 	assert_ok(file_mkfile(f->dst, &m, &nobody));
 	has(f->dst, "etc/target", "less");
+	assert_fails(file_symlink(f->dst, &s, &nobody), "file exists");
+	s.oldpath = (char *)"elsewhere";
+	s.newpath = (char *)"/a/second";
+	assert_ok(file_symlink(f->dst, &s, &nobody));
+	assert_ok(file_symlink(f->dst, &s, &nobody));
+	assert_true(S_ISLNK(st_of(f->dst, "a/elsewhere").st_mode));
 }
 
 static void removes(void **state)
