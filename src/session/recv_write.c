@@ -125,10 +125,15 @@ static struct err *set_meta(struct recv_pool *p, struct recv_file *f)
 	struct timespec t = clock_to_timespec(m->mtime_ns), times[2] = { t, t };
 	mode_t mode = m->mode & 07777;
 
-	for (size_t i = 0; i < f->entry->n_xattrs; i++)
+	for (size_t i = 0; i < f->entry->n_xattrs; i++) {
+		const struct fs_xattr *x = &f->entry->xattrs[i];
+
+		/* The original sets the owner afterwards, which takes capabilities away. */
+		if (str_eq_cstr(x->name, "security.capability"))
+			continue;
 		/* Not every file system takes every attribute. */
-		err_free(xattr_set(f->fd, NULL, f->entry->xattrs[i].name.ptr,
-				   f->entry->xattrs[i].value));
+		err_free(xattr_set(f->fd, NULL, x->name.ptr, x->value));
+	}
 	if ((m->uid != o->uid || m->gid != o->gid || f->entry->dir->setgid) &&
 	    fchown(f->fd, m->uid, m->gid) < 0)
 		return err_errno(errno, "chown");

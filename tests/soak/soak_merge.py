@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 import tarfile
 
-import llb
+import llbops as llb
 from builds import Daemon, make_base, storecheck
 
 PEERS = pathlib.Path(os.environ.get(

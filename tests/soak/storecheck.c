@@ -30,7 +30,7 @@
 #define SUMS_MAX ((size_t)1 * MIB)
 
 struct check {
-	struct kv *kv;
+	struct kv *whole, *kv; /* the latter the worker's part */
 	struct content *content;
 	struct snapshotter *snapshotter;
 	struct cache *cache;
@@ -270,7 +270,8 @@ static struct err *check(struct check *c, const char *root, bool empty)
 	size_t n_records;
 
 	c->worker = arena_printf(&c->arena, "%s/runc-overlayfs", root);
-	TRY(kv_open(arena_printf(&c->arena, "%s/metadata.db", root), &c->kv));
+	TRY(kv_open(arena_printf(&c->arena, "%s/metadata.db", root), &c->whole));
+	c->kv = kv_scope(c->whole, "runc-overlayfs");
 	TRY(content_open_fs(arena_printf(&c->arena, "%s/content", c->worker), c->kv, &c->content));
 	TRY(snapshotter_open_overlay(arena_printf(&c->arena, "%s/snapshots", c->worker), c->kv,
 				     &c->snapshotter));
@@ -320,6 +321,8 @@ int main(int argc, char **argv)
 	content_free(c.content);
 	if (c.kv)
 		err_free(kv_close(c.kv));
+	if (c.whole)
+		err_free(kv_close(c.whole));
 	ctx_unref(c.ctx);
 	task_pool_free(pool);
 	vec_fini(&c.blobs);
