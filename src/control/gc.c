@@ -11,8 +11,6 @@
 #define GC_PERIOD (60 * NSEC_PER_SEC)
 /* A build can fill a disk before it ends, so while there are any the free space is looked at. */
 #define WATCH_PERIOD (5 * NSEC_PER_SEC)
-/* What can't be collected now can't be a moment later either, most likely. */
-#define SHORT_PERIOD (20 * NSEC_PER_SEC)
 
 static struct err *count_pruned(void *arg, const struct cache_usage *u)
 {
@@ -44,16 +42,38 @@ static void collect(struct control *c, struct ctx *ctx)
 	err_free(e);
 }
 
+/* Less is free than a policy wants. */
+static bool is_short(struct control *c)
+{
+	SCOPED_ARENA(a);
+	struct file_space space;
+	struct err *e = file_space(str_cstr(&a, path_dir(&a, str_from(c->room_path))), &space);
+	bool is = false;
+
+	for (size_t k = 0; !e && k < c->n_workers; k++) {
+		const struct control_worker *w = &c->workers[k];
+
+		for (size_t i = 0; w->gc && i < w->n_gc_rules; i++)
+			is = is || (int64_t)space.available < w->gc_rules[i].min_free_space;
+	}
+	err_free(e);
+	return is;
+}
+
 static struct err *run_gc(struct ctx *ctx, void *arg)
 {
 	struct control *c = arg;
-	struct err *e;
-	int64_t wait;
+	int64_t when = clock_now() + GC_DELAY;
+	struct err *e = NULL;
 
 	lock_take(&c->lock);
-	wait = c->last_gc_ns ? MAX(c->last_gc_ns + GC_PERIOD - clock_now(), GC_DELAY) : GC_DELAY;
+	if (c->last_gc_ns)
+		when = MAX(when, c->last_gc_ns + GC_PERIOD);
 	lock_drop(&c->lock);
-	e = ctx_sleep(ctx, wait);
+	do {
+		/* Sooner when there is need. */
+		e = ctx_sleep(ctx, MIN(MAX(when - clock_now(), INT64_C(0)), GC_DELAY));
+	} while (!e && clock_now() < when && !is_short(c));
 	lock_take(&c->lock);
 	c->gc_pending = false;
 	lock_drop(&c->lock);
@@ -86,39 +106,21 @@ void control_schedule_gc(struct control *c)
 
 /* ---- during builds ---- */
 
-static bool is_short(struct control *c)
-{
-	SCOPED_ARENA(a);
-	struct file_space space;
-	struct err *e = file_space(str_cstr(&a, path_dir(&a, str_from(c->room_path))), &space);
-	bool is = false;
-
-	for (size_t k = 0; !e && k < c->n_workers; k++) {
-		const struct control_worker *w = &c->workers[k];
-
-		for (size_t i = 0; w->gc && i < w->n_gc_rules; i++)
-			is = is || (int64_t)space.available < w->gc_rules[i].min_free_space;
-	}
-	err_free(e);
-	return is;
-}
-
 static struct err *watch(struct ctx *ctx, void *arg)
 {
 	struct control *c = arg;
 
 	for (;;) {
 		struct err *e = ctx_sleep(ctx, WATCH_PERIOD);
-		bool go_on, due;
+		bool go_on;
 
 		lock_take(&c->lock);
 		go_on = c->running && !e;
-		due = !c->last_gc_ns || clock_now() - c->last_gc_ns >= SHORT_PERIOD;
 		c->gc_watching = go_on;
 		lock_drop(&c->lock);
 		if (!go_on)
 			return e;
-		if (due && is_short(c))
+		if (is_short(c))
 			collect(c, ctx);
 	}
 }
