@@ -18,7 +18,7 @@ LAYERS = [
     ["net", "kv"],
     ["proto", "content", "snapshot"],
     ["grpc", "cache", "registry", "exec"],
-    ["session", "containerd", "source", "solver"],
+    ["session", "containerd", "source", "solver", "netproxy"],
     ["op", "exporter", "remotecache", "frontend"],
     ["control"],
     ["daemon", "cli", "progress"],

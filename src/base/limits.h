@@ -25,6 +25,9 @@
 #define LIMIT_IMAGE_CONFIG (8 * MIB)
 #define LIMIT_JSON_DEPTH 100
 #define LIMIT_TOML_FILE (4 * MIB)
+#define LIMIT_YAML_VALUES 200000 /* of one file */
+#define LIMIT_CDI_FILE (4 * MIB)
+#define LIMIT_CDI_FILES 1000 /* of one directory */
 #define LIMIT_DOCKERFILE (16 * MIB)
 #define LIMIT_DOCKERFILE_MEMORY (1 * GIB) /* what one may take, expanded and planned */
 #define LIMIT_PASSWD_FILE (10 * MIB)
@@ -40,6 +43,8 @@
 #define LIMIT_URL (16 * KIB)
 #define LIMIT_SOURCE_LABEL (4 * KIB) /* repositories that a blob is noted to be in */
 #define LIMIT_CHALLENGE (64 * KIB)   /* of a WWW-Authenticate header */
+#define LIMIT_CAPTURE 2000           /* requests of a step that are recorded */
+#define LIMIT_PROXY_CONNS 256        /* of a step, at once */
 #define LIMIT_TLS_ROOTS (16 * MIB)   /* PEM of private authorities */
 
 #endif

@@ -88,6 +88,8 @@ static struct err *solve_definition(struct build *b, struct ctx *ctx,
 	struct op_load_opts o = {
 		.worker = b->control->worker,
 		.entitlements = b->entitlements,
+		.devices = &b->devices,
+		.proxy_network = b->proxy_network,
 		.cgroup_parent = b->control->cgroup_parent,
 	};
 	struct bridge_ref *r = NULL;

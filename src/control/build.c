@@ -44,6 +44,8 @@ static struct err *grant_entitlements(struct build *b)
 				       "configuration",
 				       b->req->entitlements[i]);
 		b->entitlements |= en;
+		TRY(entitlement_add_device(&b->arena, str_from(b->req->entitlements[i]),
+					   &b->devices));
 	}
 	return NULL;
 }
@@ -59,6 +61,7 @@ struct err *build_new(struct control *c, struct ctx *ctx, struct arena *take_are
 	b->arena = *take_arena;
 	*take_arena = ARENA_INIT;
 	b->req = req;
+	b->proxy_network = req->proxynetwork || c->proxy_network;
 	b->ref = str_from(req->ref);
 	b->session_id = str_from(req->session);
 	b->sessions = session_group_new(*req->session ? req->session : NULL);

@@ -16,6 +16,8 @@ struct build {
 	struct str session_id, ref;
 	unsigned entitlements;
 	struct policy *policy;                       /* of sources; NULL: all go */
+	struct entitlement_devices devices;
+	bool proxy_network;
 	const Moby__Buildkit__V1__SolveRequest *req; /* in arena */
 	struct bridge_worker *workers;               /* in arena */
 	size_t n_workers;

@@ -33,6 +33,7 @@ struct control {
 	size_t n_workers;
 	struct exporter_host host; /* on the default worker */
 	unsigned entitlements;     /* that builds may ask for: enum entitlement bits */
+	bool proxy_network;        /* of all builds */
 	bool frontend_dockerfile, frontend_gateway;
 	const struct str *gateway_allowed; /* repositories of frontend images; none: all */
 	size_t n_gateway_allowed;

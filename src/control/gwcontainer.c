@@ -6,6 +6,7 @@
 #include "control/gateway.h"
 #include "exec/runtime.h"
 #include "op/exec_mounts.h"
+#include "op/exec_proxy.h"
 
 #include <arpa/inet.h>
 
@@ -26,6 +27,7 @@ struct gwcontainer {
 	struct ctx *ctx;         /* ends when it is released */
 	struct exec_mounts_in in;
 	struct exec_mounts *mounts;
+	struct step_proxy *proxy; /* or NULL */
 
 	struct lock lock;
 	struct cond changed;
@@ -134,6 +136,7 @@ static struct err *open_mounts(struct gwcontainer *c)
 static void container_close(struct gwcontainer *c)
 {
 	container_free(c->container);
+	step_proxy_free(c->proxy);
 	exec_mounts_free(c->mounts);
 	for (size_t i = 0; c->refs && i < c->req->n_mounts; i++)
 		cache_ref_release(c->refs[i]);
@@ -390,6 +393,20 @@ static void make_spec(struct gwcontainer *c, const Moby__Buildkit__V1__Frontend_
 	exec_mounts_fill(c->mounts, ret);
 }
 
+/* Processes of a build with the proxy network have it too. */
+static struct err *make_proxy(struct gwcontainer *c, struct exec_spec *spec)
+{
+	struct worker *w = c->build->control->worker;
+
+	if (!c->build->proxy_network || spec->net == EXEC_NET_NONE)
+		return NULL;
+	if (!w->proxies)
+		return err_new(ERR_UNKNOWN, "proxy network provider is not available");
+	TRY(step_proxy_new(w->proxies, w, NULL, &c->proxy));
+	spec->proxy = step_proxy_exec(c->proxy);
+	return NULL;
+}
+
 static void set_state(struct gwcontainer *c, enum gwcontainer_state s, struct container *running)
 {
 	LOCKED(&c->lock);
@@ -460,6 +477,11 @@ static struct err *run(struct gwcontainer *c, struct ctx *ctx, bool first,
 	TRY(e);
 	if (first) {
 		make_spec(c, req, &p, &spec);
+		e = make_proxy(c, &spec);
+		if (e) {
+			set_state(c, GWCONTAINER_FAILED, NULL);
+			return e;
+		}
 		return run_first(c, ctx, &spec, io, ret_exit);
 	}
 	TRY(wait_started(c, ctx, &running));

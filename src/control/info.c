@@ -1,6 +1,7 @@
 #include "control/control.h"
 
 #include "base/mem.h"
+#include "exec/cdi.h"
 #include "grpc/message.h"
 #include "op/workers.h"
 
@@ -46,6 +47,38 @@ static Moby__Buildkit__V1__Types__GCPolicy *policy(struct arena *a, const struct
 	return p;
 }
 
+static void fill_devices(const struct cdi_config *cdi, struct arena *a,
+			 Moby__Buildkit__V1__Types__WorkerRecord *w)
+{
+	struct cdi_devices all;
+
+	cdi_load(cdi, &all);
+	w->cdidevices = ARENA_NEW_N(a, Moby__Buildkit__V1__Types__CDIDevice *, all.n + 1);
+	for (; w->n_cdidevices < all.n; w->n_cdidevices++) {
+		const struct cdi_device *dev = &all.list[w->n_cdidevices];
+		Moby__Buildkit__V1__Types__CDIDevice *out =
+			ARENA_NEW(a, Moby__Buildkit__V1__Types__CDIDevice);
+
+		moby__buildkit__v1__types__cdidevice__init(out);
+		out->name = arena_strdup(a, dev->name);
+		out->autoallow = dev->auto_allow;
+		out->annotations =
+			ARENA_NEW_N(a, Moby__Buildkit__V1__Types__CDIDevice__AnnotationsEntry *,
+				    dev->n_annotations + 1);
+		for (size_t i = 0; i < dev->n_annotations; i++) {
+			Moby__Buildkit__V1__Types__CDIDevice__AnnotationsEntry *kv = ARENA_NEW(
+				a, Moby__Buildkit__V1__Types__CDIDevice__AnnotationsEntry);
+
+			moby__buildkit__v1__types__cdidevice__annotations_entry__init(kv);
+			kv->key = str_cstr(a, dev->annotations[i].key);
+			kv->value = str_cstr(a, dev->annotations[i].value);
+			out->annotations[out->n_annotations++] = kv;
+		}
+		w->cdidevices[w->n_cdidevices] = out;
+	}
+	cdi_devices_fini(&all);
+}
+
 Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a,
 							       const struct control_worker *cw)
 {
@@ -76,6 +109,8 @@ Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c
 	for (size_t i = 0; i < w->n_gcpolicy; i++)
 		w->gcpolicy[i] = policy(a, &cw->gc_rules[i]);
 	w->buildkitversion = version(c, a);
+	if (worker->cdi)
+		fill_devices(worker->cdi, a, w);
 	return w;
 }
 

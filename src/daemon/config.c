@@ -425,6 +425,12 @@ static struct err *read_toml(struct arena *a, const struct toml *t, struct confi
 	}
 	if ((s = toml_get(t, "otel")))
 		TRY(get_string(a, s, "socketPath", &c->otel_socket));
+	TRY(get_bool(t, "proxyNetwork", &c->proxy_network, NULL));
+	if ((s = toml_get(t, "cdi"))) {
+		TRY(get_bool(s, "disabled", &c->cdi_disabled, NULL));
+		TRY(get_strings(a, s, "specDirs", &c->cdi_spec_dirs));
+		TRY(get_strings(a, s, "autoAllowed", &c->cdi_auto_allowed));
+	}
 	if ((s = toml_get(t, "history"))) {
 		c->history_set = true;
 		c->history_max_age_ns = c->history_max_entries = 0;

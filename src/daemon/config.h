@@ -57,6 +57,9 @@ struct config {
 	const char *tls_cert, *tls_key, *tls_ca;
 	const char *debug_address;
 	const char *otel_socket;
+	bool cdi_disabled;
+	struct config_strs cdi_spec_dirs, cdi_auto_allowed;
+	bool proxy_network; /* all builds */
 	struct config_strs dns_nameservers, dns_options, dns_search;
 	int64_t max_registry_concurrency;
 	bool frontend_dockerfile, frontend_gateway;

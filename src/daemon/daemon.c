@@ -215,6 +215,7 @@ static void make_control(struct daemon *d)
 			.platform = first->platforms[0],
 		},
 		.entitlements = entitlements_of(cfg),
+		.proxy_network = cfg->proxy_network,
 		.frontend_dockerfile = cfg->frontend_dockerfile,
 		.frontend_gateway = cfg->frontend_gateway,
 		.gateway_allowed = cfg->gateway_allowed.items,

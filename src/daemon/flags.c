@@ -264,6 +264,10 @@ struct err *daemon_flags_apply(struct arena *a, const struct daemon_flags *f, st
 		c->addresses = to_strs(a, &f->addr);
 	if (f->allow_entitlement.n)
 		c->insecure_entitlements = to_strs(a, &f->allow_entitlement);
+	c->cdi_disabled |= f->cdi_disabled;
+	if (f->cdi_spec_dir.n)
+		c->cdi_spec_dirs = to_strs(a, &f->cdi_spec_dir);
+	c->proxy_network |= f->proxy_network;
 	if (f->oci_worker)
 		TRY(apply_enabled(f->oci_worker, w));
 	if (f->oci_labels.n)

@@ -3,10 +3,12 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/version.h"
 #include "cache/cachemount.h"
 #include "containerd/ctd.h"
 #include "exec/runtime.h"
 #include "kv/kv.h"
+#include "op/exec_proxy.h"
 #include "source/git.h"
 #include "source/http.h"
 #include "source/image.h"
@@ -150,6 +152,27 @@ static struct err *open_executor(const struct config *cfg, const struct config_w
 	TRY(make_dir(w, "executor", &dir));
 	ec.root = dir;
 	return executor_open(&ec, ctx, &w->executor);
+}
+
+/* ---- devices ---- */
+
+static void open_cdi(const struct config *cfg, struct daemon_worker *w)
+{
+	static const char *const usual[] = { "/etc/cdi", "/var/run/cdi", "/etc/buildkit/cdi" };
+	struct cdi_devices d;
+
+	if (cfg->cdi_disabled)
+		return;
+	w->cdi = (struct cdi_config) {
+		.dirs = cfg->cdi_spec_dirs.n ? to_cstrs(&w->arena, &cfg->cdi_spec_dirs) : usual,
+		.n_dirs = cfg->cdi_spec_dirs.n ? cfg->cdi_spec_dirs.n : ARRAY_SIZE(usual),
+		.auto_allowed = to_cstrs(&w->arena, &cfg->cdi_auto_allowed),
+		.n_auto_allowed = cfg->cdi_auto_allowed.n,
+	};
+	cdi_load(&w->cdi, &d);
+	if (d.problem)
+		log_warn("CDI setup error: %s", err_text(d.problem));
+	cdi_devices_fini(&d);
 }
 
 /* ---- platforms and labels ---- */
@@ -328,6 +351,8 @@ struct err *daemon_worker_open(const struct daemon_parts *p, const struct config
 	TRYW(cache_open(w->kv, w->snapshotter, w->content, w->tmp_dir, p->ctx, &w->cache),
 	     "failed to open cache");
 	w->cachemounts = cachemounts_new(w->cache);
+	open_cdi(p->cfg, w);
+	w->proxies = step_proxies_new(arena_printf(&w->arena, "buildkit/%s", buildkit_version));
 	TRY(find_platforms(wc, w));
 	TRY(add_sources(w, p->sessions, p->registry, p->http));
 	sem_init(&w->parallelism, (size_t)MAX(wc->max_parallelism, INT64_C(0)));
@@ -347,6 +372,8 @@ struct err *daemon_worker_open(const struct daemon_parts *p, const struct config
 		.parallelism = wc->max_parallelism > 0 ? &w->parallelism : NULL,
 		.tmp_dir = w->tmp_dir,
 		.secrets_dir = w->secrets_dir,
+		.cdi = p->cfg->cdi_disabled ? NULL : &w->cdi,
+		.proxies = w->proxies,
 	};
 	return NULL;
 }
@@ -356,6 +383,7 @@ void daemon_worker_close(struct daemon_worker *w)
 	source_table_free(w->sources);
 	if (w->executor)
 		executor_close(w->executor);
+	step_proxies_free(w->proxies);
 	cachemounts_free(w->cachemounts);
 	if (w->cache)
 		cache_close(w->cache);

@@ -5,6 +5,7 @@
 
 #include "control/control.h"
 #include "daemon/config.h"
+#include "exec/cdi.h"
 
 struct kv;
 struct httpc;
@@ -40,6 +41,8 @@ struct daemon_worker {
 	struct oci_kv *labels;
 	size_t n_labels;
 	struct arena arena;
+	struct cdi_config cdi;
+	struct step_proxies *proxies;
 	struct worker worker; /* what operations see */
 };
 

@@ -166,6 +166,21 @@ static struct err *add_hosts(struct bundle *b)
 	return NULL;
 }
 
+static void add_edits(struct bundle *b)
+{
+	const struct exec_edits *ed = b->spec->edits;
+
+	for (size_t i = 0; ed && i < ed->n_mounts; i++) {
+		const struct exec_edit_mount *x = &ed->mounts[i];
+		struct spec_mount *m = &b->mounts[b->n_mounts++];
+
+		*m = (struct spec_mount) {
+			path_clean(&b->arena, x->dest), x->type, x->source, { NULL }
+		};
+		memcpy(m->options, x->options, sizeof(x->options));
+	}
+}
+
 static struct err *add_mounts(struct bundle *b, struct ctx *ctx)
 {
 	struct resolvconf_opts dns = b->e->dns;
@@ -181,6 +196,7 @@ static struct err *add_mounts(struct bundle *b, struct ctx *ctx)
 		add_file(b, "/dev/otel-grpc.sock", b->e->otel_socket, false);
 		b->traced = true;
 	}
+	add_edits(b);
 	return NULL;
 }
 
@@ -192,6 +208,8 @@ static void note_stubs(struct bundle *b)
 	stubs_note(&b->stubs, b->rootfd, STR("/etc/hosts"), all, &b->arena);
 	for (size_t i = 0; i < b->spec->n_mounts; i++)
 		stubs_note(&b->stubs, b->rootfd, b->spec->mounts[i].dest, all, &b->arena);
+	for (size_t i = 0; b->spec->edits && i < b->spec->edits->n_mounts; i++)
+		stubs_note(&b->stubs, b->rootfd, b->spec->edits->mounts[i].dest, all, &b->arena);
 }
 
 static struct err *make_cwd(struct bundle *b)
@@ -245,6 +263,8 @@ void bundle_spec_in(const struct bundle *b, struct spec_in *ret)
 		.rootless = b->e->rootless,
 		.host_pid = b->e->host_pid,
 		.traced = b->traced,
+		.env = b->proxy_env,
+		.n_env = b->n_proxy_env,
 	};
 }
 
@@ -284,6 +304,54 @@ const char *bundle_own_cgroup(const struct bundle *b)
 	return b->cgroup[0] == '/' ? b->cgroup : "";
 }
 
+/* ---- a network with a proxy only ---- */
+
+static struct err *start_proxy(struct bundle *b, struct ctx *ctx)
+{
+	const struct exec_proxy *p = b->spec->proxy;
+
+	TRY(net_get_proxied(b->e->net, ctx, b->spec->net, &b->net));
+	b->n_proxy_env = proxynet_env(b->net.proxy_url, &b->arena, b->proxy_env);
+	TRY(proxyca_add(b->rootfd, p->ca_pem, &b->ca));
+	TRY(p->start(p->arg, ctx, b->net.listen_fd, net_lease_socket, &b->net));
+	b->proxy_started = true;
+	return NULL;
+}
+
+static void stop_proxy(struct bundle *b)
+{
+	if (b->proxy_started)
+		b->spec->proxy->stop(b->spec->proxy->arg);
+	b->proxy_started = false;
+}
+
+struct err *bundle_end_proxy(struct bundle *b, struct err *take_e)
+{
+	struct err *e, *both;
+
+	stop_proxy(b);
+	e = err_wrap(proxyca_remove(b->rootfd, &b->ca), "failed to clean up proxy CA");
+	if (!e || !take_e)
+		return err_first(take_e, e);
+	both = err_new(err_code(take_e), "%s\n%s", err_text(take_e), err_text(e));
+	for (size_t i = 0; i < err_detail_count(take_e); i++) {
+		struct str value;
+		const char *type = err_detail(take_e, i, &value);
+
+		err_add_detail(both, type, value);
+	}
+	err_free(take_e);
+	err_free(e);
+	return both;
+}
+
+static struct err *get_net(struct bundle *b, struct ctx *ctx)
+{
+	if (b->spec->proxy && b->spec->net != EXEC_NET_NONE)
+		return start_proxy(b, ctx);
+	return net_get(b->e->net, ctx, b->spec->net, b->spec->hostname, &b->net);
+}
+
 static struct err *fill(struct bundle *b, struct ctx *ctx)
 {
 	if (mkdir(b->dir, 0711) < 0)
@@ -293,7 +361,7 @@ static struct err *fill(struct bundle *b, struct ctx *ctx)
 	note_stubs(b);
 	TRY(make_cwd(b));
 	TRY(add_mounts(b, ctx));
-	TRY(net_get(b->e->net, ctx, b->spec->net, b->spec->hostname, &b->net));
+	TRY(get_net(b, ctx));
 	return write_config(b);
 }
 
@@ -309,7 +377,9 @@ struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_s
 	b->cgroup = cgroup_of(b);
 	b->mounted = ARENA_NEW_N(&b->arena, const char *, spec->n_mounts * 2 + 1);
 	b->shared = ARENA_NEW_N(&b->arena, struct shared_mount *, spec->n_mounts + 1);
-	b->mounts = ARENA_NEW_N(&b->arena, struct spec_mount, spec->n_mounts + EXTRA_MOUNTS);
+	b->mounts = ARENA_NEW_N(&b->arena, struct spec_mount,
+				spec->n_mounts + EXTRA_MOUNTS +
+					(spec->edits ? spec->edits->n_mounts : 0));
 	err = fill(b, ctx);
 	if (err)
 		bundle_release(b);
@@ -318,9 +388,12 @@ struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_s
 
 void bundle_release(struct bundle *b)
 {
+	stop_proxy(b);
 	if (b->init_fd >= 0)
 		(void)close(b->init_fd);
 	if (b->rootfd >= 0) {
+		/* Only of what could not be started: else it has been done. */
+		err_free(proxyca_remove(b->rootfd, &b->ca));
 		stubs_remove(&b->stubs, b->rootfd);
 		(void)close(b->rootfd);
 		b->rootfd = -1;
@@ -329,7 +402,7 @@ void bundle_release(struct bundle *b)
 		err_free(mount_umount(b->mounted[--b->n_mounted], true));
 	while (b->n_shared)
 		shared_mount_put(b->e->shared, b->shared[--b->n_shared]);
-	net_put(b->e->net, &b->net);
+	net_put(b->e->net, &b->net, b->spec->insecure);
 	janitor_put(&b->e->janitor, b->id, bundle_own_cgroup(b), b->ended);
 	arena_fini(&b->arena);
 }

@@ -47,6 +47,7 @@ static void keep_spec(struct container *c, const struct exec_spec *s)
 			     .cwd = str_dup(a, s->process.cwd),
 			     .tty = s->process.tty },
 		.insecure = s->insecure,
+		.proxy = s->proxy,
 		.ulimits = u,
 		.n_ulimits = s->n_ulimits,
 		.valid_exit_codes = s->valid_exit_codes ? codes : NULL,
@@ -73,6 +74,8 @@ static struct err *live(struct ctx *ctx, void *arg)
 	struct container *c = arg;
 	int code = 0;
 	struct err *e = bundle_run(&c->b, ctx, &c->io, note_running, c, &code);
+
+	e = bundle_end_proxy(&c->b, e);
 
 	LOCKED(&c->lock);
 	c->exit = code;

@@ -50,12 +50,10 @@ static void write_loops(struct json_out *j)
 	}
 }
 
-void devices_write(struct json_out *j)
+static void write_insecure(struct json_out *j)
 {
 	struct stat st;
 
-	json_key(j, STR("devices"));
-	json_arr_begin(j);
 	write_node(j, "/dev/kmsg", 'c', 1, 11);
 	write_node(j, "/dev/cuse", 'c', 10, 203);
 	write_node(j, "/dev/fuse", 'c', 10, 229);
@@ -64,5 +62,56 @@ void devices_write(struct json_out *j)
 	write_node(j, "/dev/loop-control", 'c', 10, 237);
 	if (stat("/dev/loop-control", &st) == 0 && S_ISCHR(st.st_mode))
 		write_loops(j);
+}
+
+/* A later one at the same place replaces the earlier; the user's own where the file doesn't say. */
+static void write_asked(struct json_out *j, const struct exec_edits *ed, size_t i,
+			const struct exec_user *u)
+{
+	const struct exec_device_node *n = &ed->nodes[i];
+
+	for (size_t k = i + 1; k < ed->n_nodes; k++)
+		if (str_eq(ed->nodes[k].path, n->path))
+			return;
+	json_obj_begin(j);
+	json_kstr(j, "path", n->path);
+	json_kstr(j, "type", str_make(&n->type, 1));
+	json_kint(j, "major", n->major_nr);
+	json_kint(j, "minor", n->minor_nr);
+	if (n->mode >= 0)
+		json_kint(j, "fileMode", n->mode);
+	if (n->uid >= 0 || u->uid)
+		json_kint(j, "uid", n->uid >= 0 ? n->uid : u->uid);
+	if (n->gid >= 0 || u->gid)
+		json_kint(j, "gid", n->gid >= 0 ? n->gid : u->gid);
+	json_obj_end(j);
+}
+
+void devices_write(struct json_out *j, bool insecure, const struct exec_edits *ed,
+		   const struct exec_user *u)
+{
+	json_key(j, STR("devices"));
+	json_arr_begin(j);
+	if (insecure)
+		write_insecure(j);
+	for (size_t i = 0; ed && i < ed->n_nodes; i++)
+		write_asked(j, ed, i, u);
 	json_arr_end(j);
+}
+
+void devices_write_rules(struct json_out *j, const struct exec_edits *ed)
+{
+	for (size_t i = 0; ed && i < ed->n_nodes; i++) {
+		const struct exec_device_node *n = &ed->nodes[i];
+
+		if ((n->type != 'b' && n->type != 'c') || !n->access.len)
+			continue;
+		json_obj_begin(j);
+		json_kbool(j, "allow", true);
+		json_kstr(j, "type", str_make(&n->type, 1));
+		json_kint(j, "major", n->major_nr);
+		json_kint(j, "minor", n->minor_nr);
+		json_kstr(j, "access", n->access);
+		json_obj_end(j);
+	}
 }

@@ -7,6 +7,8 @@
 #include "exec/driver.h"
 #include "exec/native.h"
 #include "exec/net.h"
+#include "exec/proxyca.h"
+#include "exec/proxynet.h"
 #include "exec/reaper.h"
 #include "exec/resolvconf.h"
 #include "exec/runc.h"
@@ -75,6 +77,10 @@ struct bundle {
 	struct stubs stubs;
 	struct exec_user user;
 	struct net_lease net;
+	struct proxyca ca;
+	struct str proxy_env[PROXYNET_ENV];
+	size_t n_proxy_env;
+	bool proxy_started;
 	bool traced; /* the trace socket is in it */
 	bool ended;  /* its processes have run and are gone, all of them */
 	/* Of the native runner: */
@@ -87,6 +93,9 @@ struct err *bundle_make(struct executor *e, struct ctx *ctx, const struct exec_s
 /* The container's processes must be gone. Stubs are removed, mounts taken off; the rest goes in
  * the background. */
 void bundle_release(struct bundle *b);
+/* Once its processes are gone: no more proxy, and no sign of it in the root. A failure is added to
+ * the error of the run. */
+struct err *bundle_end_proxy(struct bundle *b, struct err *take_e) ERR_RESULT;
 /* For killing and counting; "" if none. */
 const char *bundle_own_cgroup(const struct bundle *b);
 void bundle_spec_in(const struct bundle *b, struct spec_in *ret);

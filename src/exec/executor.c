@@ -95,6 +95,7 @@ static struct err *open_net(struct executor *e, const struct executor_config *c,
 {
 	struct net_config n = {
 		.dir = arena_printf(&e->arena, "%s/net", c->root),
+		.proxy_dir = arena_printf(&e->arena, "%s/net-proxy", c->root),
 		.mode = c->net_mode,
 		.cni_config = c->cni_config,
 		.cni_bin_dir = c->cni_bin_dir,
@@ -105,6 +106,7 @@ static struct err *open_net(struct executor *e, const struct executor_config *c,
 	};
 
 	TRY(file_mkdirs(AT_FDCWD, n.dir, 0700));
+	TRY(file_mkdirs(AT_FDCWD, n.proxy_dir, 0700));
 	return net_open(&n, ctx, &e->net);
 }
 
@@ -292,6 +294,7 @@ struct err *executor_run(struct executor *e, struct ctx *ctx, const struct exec_
 	err = bundle_run(&b, ctx, io, io->started, io->arg, ret_exit);
 	if (!err)
 		err = bundle_add_rootless_stubs(&b);
+	err = bundle_end_proxy(&b, err);
 	bundle_release(&b);
 	return err;
 }

@@ -3,11 +3,13 @@
 #include "base/mem.h"
 #include "exec/bridge.h"
 #include "exec/netpool.h"
+#include "exec/proxynet.h"
 #include "sys/fd.h"
 #include "sys/file.h"
 
 #include <errno.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #define DEFAULT_CONFIG "/etc/buildkit/cni.json"
 #define DEFAULT_BIN_DIR "/opt/cni/bin"
@@ -17,7 +19,8 @@
 struct net {
 	struct cni *cni; /* NULL: the host's network */
 	struct netpool *pool;
-	char *own_bridge; /* one that we made; or NULL */
+	struct netpool *bare; /* with nothing but loopback */
+	char *own_bridge;     /* one that we made; or NULL */
 };
 
 static const char *or_else(const char *s, const char *otherwise)
@@ -103,6 +106,8 @@ struct err *net_open(const struct net_config *c, struct ctx *ctx, struct net **r
 		e = netpool_forget(c->dir);
 	else
 		e = open_cni(n, c, mode, ctx);
+	if (!e)
+		e = netpool_open(c->proxy_dir, NULL, 0, ctx, &n->bare);
 	if (e) {
 		net_close(n);
 		return e;
@@ -115,6 +120,7 @@ void net_close(struct net *n)
 {
 	if (!n)
 		return;
+	netpool_close(n->bare);
 	netpool_close(n->pool);
 	if (n->own_bridge)
 		err_free(bridge_remove(n->own_bridge));
@@ -141,9 +147,41 @@ struct err *net_get(struct net *n, struct ctx *ctx, enum exec_net mode, struct s
 	return NULL;
 }
 
-void net_put(struct net *n, struct net_lease *l)
+struct err *net_get_proxied(struct net *n, struct ctx *ctx, enum exec_net mode,
+			    struct net_lease *ret)
 {
+	struct net_lease l = { .proxied = true, .listen_fd = -1 };
+	uint16_t port;
+	struct err *e;
+
+	TRY(netpool_get(n->bare, ctx, STR_NONE, &l.ns));
+	l.netns = netns_path(l.ns);
+	e = proxynet_listen(l.netns, &l.listen_fd, &port);
+	if (!e && mode == EXEC_NET_DEFAULT && n->cni)
+		e = netpool_get(n->pool, ctx, STR_NONE, &l.egress);
+	if (e) {
+		net_put(n, &l, false);
+		return e;
+	}
+	(void)snprintf(l.proxy_url, sizeof(l.proxy_url), "http://%s:%u", PROXYNET_ADDRESS, port);
+	*ret = l;
+	return NULL;
+}
+
+int net_lease_socket(void *arg, int family, int type, int protocol)
+{
+	const struct net_lease *l = arg;
+
+	return proxynet_socket(l->egress ? netns_path(l->egress) : NULL, family, type, protocol);
+}
+
+void net_put(struct net *n, struct net_lease *l, bool touched)
+{
+	if (l->proxied && l->listen_fd >= 0)
+		(void)close(l->listen_fd);
+	if (l->egress)
+		netpool_put(n->pool, l->egress, false);
 	if (l->ns)
-		netpool_put(n->pool, l->ns);
+		netpool_put(l->proxied ? n->bare : n->pool, l->ns, touched);
 	*l = (struct net_lease) { 0 };
 }

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "exec/proxynet.h"
 #include "sys/fd.h"
 #include "sys/file.h"
 #include "sys/ns.h"
@@ -137,7 +138,11 @@ static struct err *netns_setup(const struct cni *c, struct ctx *ctx, struct netn
 	TRY(write_record(n));
 	e = ns_net_create(n->path);
 	if (!e) {
-		e = err_wrap(cni_add(c, ctx, &at, &n->arena, &n->result), "CNI setup error");
+		if (c)
+			e = err_wrap(cni_add(c, ctx, &at, &n->arena, &n->result),
+				     "CNI setup error");
+		else
+			e = proxynet_setup(n->path);
 		if (!e && !(e = write_record(n)))
 			return NULL;
 		err_free(netns_undo(c, n));
@@ -322,7 +327,7 @@ struct err *netpool_open(const char *dir, const struct cni *c, size_t target, st
 	lock_init(&p->lock, LOCK_NETPOOL);
 	cond_init(&p->work);
 	e = undo_old(dir, c);
-	if (!e)
+	if (!e && c)
 		e = netns_make(p, ctx, STR_NONE, &first);
 	if (!e)
 		e = start_thread(p);
@@ -334,7 +339,8 @@ struct err *netpool_open(const char *dir, const struct cni *c, size_t target, st
 		pool_free(p);
 		return e;
 	}
-	netpool_put(p, first);
+	if (first)
+		netpool_put(p, first, false);
 	*ret = p;
 	return NULL;
 }
@@ -371,9 +377,14 @@ struct err *netpool_get(struct netpool *p, struct ctx *ctx, struct str hostname,
 	return netns_make(p, ctx, hostname, ret);
 }
 
-void netpool_put(struct netpool *p, struct netns *n)
+void netpool_put(struct netpool *p, struct netns *n, bool touched)
 {
 	LOCKED(&p->lock);
+	if (touched && n->reusable) {
+		n->reusable = false;
+		p->count--;
+		p->filled = false;
+	}
 	n->unused_since = clock_now();
 	list_add_head(n->reusable ? &p->unused : &p->doomed, &n->link);
 	cond_signal(&p->work);

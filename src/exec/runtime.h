@@ -5,6 +5,7 @@
 
 #include "base/ctx.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "snapshot/mounts.h"
 
 enum exec_net { EXEC_NET_DEFAULT, EXEC_NET_HOST, EXEC_NET_NONE };
@@ -36,6 +37,42 @@ struct exec_process {
 	bool tty;
 };
 
+/* ---- what devices change (made by exec/cdi.h) ---- */
+
+#define EXEC_EDIT_OPTIONS 9
+struct exec_device_node {
+	struct str path; /* in the container */
+	char type;       /* b c u p */
+	int64_t major_nr, minor_nr;
+	int64_t mode, uid, gid; /* -1: not said */
+	struct str access;      /* of the device cgroup */
+};
+struct exec_edit_mount {
+	struct str dest, source, type;
+	const char *options[EXEC_EDIT_OPTIONS + 1];
+};
+struct exec_edits {
+	const struct str *env; /* go over the process's own */
+	const struct exec_device_node *nodes;
+	const struct exec_edit_mount *mounts;
+	const uint32_t *gids;
+	const json_t *const *hooks; /* of the CDI file, hookName and all */
+	size_t n_env, n_nodes, n_mounts, n_gids, n_hooks;
+	const json_t *intel_rdt; /* or NULL */
+};
+
+/* The step's only way out is a proxy, which the caller serves. */
+struct exec_proxy {
+	struct str ca_pem; /* added to the root's trust bundle while it runs */
+	/* Before the first process. listen_fd is borrowed until stop. Connections go out through
+	 * sockets of dial(dial_arg, ...), which is socket(2) in the network of the spec's net. */
+	struct err *(*start)(void *arg, struct ctx *ctx, int listen_fd,
+			     int (*dial)(void *dial_arg, int family, int type, int protocol),
+			     void *dial_arg);
+	void (*stop)(void *arg); /* after the last process, if it was started */
+	void *arg;
+};
+
 struct exec_spec {
 	struct exec_process process;
 	struct mounts *root;
@@ -56,6 +93,10 @@ struct exec_spec {
 	const int32_t *valid_exit_codes;
 	size_t n_valid_exit_codes;
 	bool remove_stubs_recursive;
+	const struct exec_edits *edits; /* or NULL */
+	/* Must stay until the end of the container. NULL: net as it is. With EXEC_NET_NONE it is
+	 * left out. */
+	const struct exec_proxy *proxy;
 };
 
 struct exec_io {

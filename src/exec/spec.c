@@ -76,7 +76,18 @@ static void write_caps(struct json_out *j, bool insecure)
 	json_obj_end(j);
 }
 
-static void write_user(struct json_out *j, const struct exec_user *u)
+static bool has_gid(const struct exec_user *u, const struct exec_edits *ed, size_t n, uint32_t gid)
+{
+	bool has = gid == u->gid;
+
+	for (size_t i = 0; i < u->n_groups; i++)
+		has = has || u->groups[i] == gid;
+	for (size_t i = 0; i < n; i++)
+		has = has || ed->gids[i] == gid;
+	return has;
+}
+
+static void write_user(struct json_out *j, const struct exec_user *u, const struct exec_edits *ed)
 {
 	json_key(j, STR("user"));
 	json_obj_begin(j);
@@ -89,6 +100,9 @@ static void write_user(struct json_out *j, const struct exec_user *u)
 	for (size_t i = 0; i < u->n_groups; i++)
 		if (u->groups[i] != u->gid)
 			json_int(j, u->groups[i]);
+	for (size_t i = 0; ed && i < ed->n_gids; i++)
+		if (!has_gid(u, ed, i, ed->gids[i]))
+			json_int(j, ed->gids[i]);
 	json_arr_end(j);
 	json_obj_end(j);
 }
@@ -141,13 +155,47 @@ static void write_trace_env(struct json_out *j, const struct exec_process *p)
 	}
 }
 
+static struct str env_name(struct str entry)
+{
+	ptrdiff_t at = str_find(entry, '=');
+
+	return at < 0 ? entry : str_sub(entry, 0, (size_t)at);
+}
+
+/* The last one of that name; NULL if there is none. */
+static const struct str *env_find(const struct str *v, size_t n, struct str entry)
+{
+	while (n-- > 0)
+		if (str_eq(env_name(v[n]), env_name(entry)))
+			return &v[n];
+	return NULL;
+}
+
+/* The proxy's variables go over those of devices, and these over the step's own. */
+static void write_env(struct json_out *j, const struct spec_in *in, const struct exec_process *p)
+{
+	const struct exec_edits *ed = in->exec->edits;
+	size_t n = ed ? ed->n_env : 0;
+
+	for (size_t i = 0; i < p->n_env; i++)
+		if (!env_find(in->env, in->n_env, p->env[i]) &&
+		    !(n && env_find(ed->env, n, p->env[i])))
+			json_str(j, p->env[i]);
+	for (size_t i = 0; i < n; i++)
+		if (!env_find(in->env, in->n_env, ed->env[i]) &&
+		    env_find(ed->env, n, ed->env[i]) == &ed->env[i])
+			json_str(j, ed->env[i]);
+	for (size_t i = 0; i < in->n_env; i++)
+		json_str(j, in->env[i]);
+}
+
 static void write_process(struct json_out *j, const struct spec_in *in,
 			  const struct exec_process *p)
 {
 	json_obj_begin(j);
 	if (p->tty)
 		json_kbool(j, "terminal", true);
-	write_user(j, in->user);
+	write_user(j, in->user, in->exec->edits);
 	json_key(j, STR("args"));
 	json_arr_begin(j);
 	for (size_t i = 0; i < p->n_args; i++)
@@ -155,8 +203,7 @@ static void write_process(struct json_out *j, const struct spec_in *in,
 	json_arr_end(j);
 	json_key(j, STR("env"));
 	json_arr_begin(j);
-	for (size_t i = 0; i < p->n_env; i++)
-		json_str(j, p->env[i]);
+	write_env(j, in, p);
 	if (in->traced)
 		write_trace_env(j, p);
 	json_arr_end(j);
@@ -328,6 +375,7 @@ static void write_resources(struct json_out *j, const struct spec_in *in)
 		write_device_rule(j, true, "b");
 	} else {
 		write_device_rule(j, false, NULL);
+		devices_write_rules(j, in->exec->edits);
 	}
 	json_arr_end(j);
 	write_memory(j, in->exec);
@@ -383,9 +431,13 @@ static void write_linux(struct json_out *j, const struct spec_in *in)
 	if (in->cgroup.len)
 		json_kstr(j, "cgroupsPath", in->cgroup);
 	write_namespaces(j, in);
+	if (!in->rootless && (insecure || (in->exec->edits && in->exec->edits->n_nodes)))
+		devices_write(j, insecure, in->exec->edits, in->user);
+	if (in->exec->edits && in->exec->edits->intel_rdt) {
+		json_key(j, STR("intelRdt"));
+		json_value(j, in->exec->edits->intel_rdt);
+	}
 	if (insecure) {
-		if (!in->rootless)
-			devices_write(j);
 		json_obj_end(j);
 		return;
 	}
@@ -396,6 +448,50 @@ static void write_linux(struct json_out *j, const struct spec_in *in)
 	write_paths(j, STR("maskedPaths"), masked_paths, ARRAY_SIZE(masked_paths), in->host_pid);
 	write_paths(j, STR("readonlyPaths"), readonly_paths, ARRAY_SIZE(readonly_paths),
 		    in->host_pid);
+	json_obj_end(j);
+}
+
+static void write_hook(struct json_out *j, const json_t *h)
+{
+	static const char *const keys[] = { "path", "args", "env", "timeout" };
+
+	json_obj_begin(j);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const json_t *v = json_object_get(h, keys[i]);
+
+		if (!v)
+			continue;
+		json_key(j, str_from(keys[i]));
+		json_value(j, v);
+	}
+	json_obj_end(j);
+}
+
+static void write_hooks(struct json_out *j, const struct exec_edits *ed)
+{
+	static const char *const kinds[] = { "prestart",       "createRuntime", "createContainer",
+					     "startContainer", "poststart",     "poststop" };
+
+	if (!ed || !ed->n_hooks)
+		return;
+	json_key(j, STR("hooks"));
+	json_obj_begin(j);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		bool any = false;
+
+		for (size_t k = 0; k < ed->n_hooks; k++) {
+			if (!str_eq_cstr(json_get_str(ed->hooks[k], "hookName"), kinds[i]))
+				continue;
+			if (!any) {
+				json_key(j, str_from(kinds[i]));
+				json_arr_begin(j);
+			}
+			any = true;
+			write_hook(j, ed->hooks[k]);
+		}
+		if (any)
+			json_arr_end(j);
+	}
 	json_obj_end(j);
 }
 
@@ -418,6 +514,7 @@ void spec_write(const struct spec_in *in, struct buf *out)
 		  in->exec->hostname.len ? in->exec->hostname : STR("buildkitsandbox"));
 	write_mounts(&j, in);
 	write_linux(&j, in);
+	write_hooks(&j, in->exec->edits);
 	json_obj_end(&j);
 }
 

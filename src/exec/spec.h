@@ -19,6 +19,8 @@ struct spec_in {
 	struct str root;           /* absolute */
 	struct spec_mount *mounts; /* in the order given to the runtime, after the built-in ones */
 	size_t n_mounts;
+	const struct str *env; /* go over all others */
+	size_t n_env;
 	bool new_netns;      /* an empty one, made by the runtime */
 	struct str netns;    /* or this one; empty with new_netns false: the host's */
 	struct str cgroup;   /* path, or empty */

@@ -1,17 +1,10 @@
-#include "net/tls.h"
+#include "net/tls_impl.h"
 
 #include "base/mem.h"
 
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-
-struct tls {
-	SSL_CTX *ctx;
-	char *server_name;
-	bool server;
-};
 
 struct tls_conn {
 	SSL *ssl;
@@ -21,7 +14,7 @@ struct tls_conn {
 
 static const unsigned char alpn_h2[] = { 2, 'h', '2' };
 
-static struct err *ssl_err(enum err_code code, const char *what)
+struct err *tls_ssl_err(enum err_code code, const char *what)
 {
 	unsigned long n = ERR_get_error();
 	char text[256] = "unknown error";
@@ -51,22 +44,23 @@ static struct err *load_pair(SSL_CTX *ctx, const char *cert, const char *key)
 		return err_new(ERR_INVALID_ARGUMENT,
 			       "you must specify key and cert file if one is specified");
 	if (SSL_CTX_use_certificate_chain_file(ctx, cert) != 1)
-		return err_wrap(ssl_err(ERR_INVALID_ARGUMENT, cert), "could not load certificate");
+		return err_wrap(tls_ssl_err(ERR_INVALID_ARGUMENT, cert),
+				"could not load certificate");
 	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-		return err_wrap(ssl_err(ERR_INVALID_ARGUMENT, key), "could not load key");
+		return err_wrap(tls_ssl_err(ERR_INVALID_ARGUMENT, key), "could not load key");
 	if (SSL_CTX_check_private_key(ctx) != 1)
-		return ssl_err(ERR_INVALID_ARGUMENT, "private key does not match certificate");
+		return tls_ssl_err(ERR_INVALID_ARGUMENT, "private key does not match certificate");
 	return NULL;
 }
 
 static struct err *load_ca(SSL_CTX *ctx, const char *ca)
 {
 	if (SSL_CTX_load_verify_file(ctx, ca) != 1)
-		return err_wrap(ssl_err(ERR_INVALID_ARGUMENT, ca), "could not load CA");
+		return err_wrap(tls_ssl_err(ERR_INVALID_ARGUMENT, ca), "could not load CA");
 	return NULL;
 }
 
-static struct tls *make(bool server)
+struct tls *tls_make(bool server)
 {
 	struct tls *t = NEW(struct tls);
 
@@ -83,7 +77,7 @@ static struct tls *make(bool server)
 
 struct err *tls_server_new(const char *cert, const char *key, const char *ca, struct tls **ret)
 {
-	struct tls *t = make(true);
+	struct tls *t = tls_make(true);
 	struct err *e = load_pair(t->ctx, cert, key);
 
 	if (!e && ca) {
@@ -102,7 +96,7 @@ struct err *tls_server_new(const char *cert, const char *key, const char *ca, st
 struct err *tls_client_new(const char *server_name, const char *ca, const char *cert,
 			   const char *key, struct tls **ret)
 {
-	struct tls *t = make(false);
+	struct tls *t = tls_make(false);
 	struct err *e = load_pair(t->ctx, cert, key);
 
 	if (!e && ca)
@@ -138,7 +132,7 @@ static struct err *set_name(SSL *ssl, const char *name)
 		return NULL;
 	ERR_clear_error();
 	if (SSL_set1_host(ssl, name) != 1 || SSL_set_tlsext_host_name(ssl, name) != 1)
-		return ssl_err(ERR_INVALID_ARGUMENT, "invalid server name");
+		return tls_ssl_err(ERR_INVALID_ARGUMENT, "invalid server name");
 	return NULL;
 }
 

@@ -48,6 +48,8 @@ static struct err *solve(struct op_base *o, const struct op_env *env, const Pb__
 		.worker = o->worker,
 		.policy = shared->has_policy ? &shared->policy : NULL,
 		.entitlements = shared->entitlements,
+		.devices = &shared->devices,
+		.proxy_network = shared->proxy_network,
 		.cgroup_parent = shared->cgroup_parent,
 	};
 	struct solver *s = builder_solver(env->builder);

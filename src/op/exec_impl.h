@@ -3,6 +3,7 @@
 #define OP_EXEC_IMPL_H
 
 #include "op/exec_mounts.h"
+#include "op/exec_proxy.h"
 #include "op/op_impl.h"
 
 struct exec_op {
@@ -12,6 +13,7 @@ struct exec_op {
 	/* Mount number of output i. */
 	size_t *outputs;
 	size_t n_outputs;
+	struct capture *capture; /* once it has run with a proxy */
 };
 
 /* ---- exec_key.c ---- */

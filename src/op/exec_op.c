@@ -1,3 +1,4 @@
+#include "exec/cdi.h"
 #include "op/exec_impl.h"
 
 static struct err *exec_cache_key(struct op *op, const struct op_env *env, unsigned index,
@@ -100,10 +101,87 @@ static struct err *run_process(struct exec_op *o, const struct op_env *env, stru
 	return err_wrap(e, "process %s did not complete successfully", buf_cstr(&quoted));
 }
 
+/* What its devices bring; `all` must live as long. */
+static struct err *find_edits(struct exec_op *o, struct cdi_devices *all, struct arena *a,
+			      struct exec_spec *spec)
+{
+	const Pb__ExecOp *pb = o->pb;
+	struct cdi_found found = { 0 };
+	struct err *e = NULL;
+
+	if (!pb->n_cdidevices || !o->base.worker->cdi)
+		return NULL;
+	cdi_load(o->base.worker->cdi, all);
+	for (size_t i = 0; i < pb->n_cdidevices && !e; i++)
+		e = cdi_find(all, str_from(pb->cdidevices[i]->name), pb->cdidevices[i]->optional,
+			     &found);
+	if (!e)
+		e = cdi_edits(&found, a, &spec->edits);
+	cdi_found_fini(&found);
+	return e;
+}
+
+/* ---- proxy ---- */
+
+static void log_requests(struct capture *c, struct vprogress *progress)
+{
+	SCOPED_BUF(out, 4 * MIB);
+	const struct capture_request *r;
+	size_t n;
+
+	r = capture_requests(c, &n);
+	if (!n)
+		return;
+	buf_add_cstr(&out, "proxy network requests:\n");
+	for (size_t i = 0; i < n; i++)
+		buf_addf(&out, "- %.*s %.*s -> %d\n", STR_ARG(r[i].method), STR_ARG(r[i].url),
+			 r[i].status);
+	progress_log(progress, 2, buf_str(&out));
+}
+
+static struct err *make_proxy(struct exec_op *o, struct exec_spec *spec, struct step_proxy **ret)
+{
+	struct worker *w = o->base.worker;
+	const struct op_graph *g = o->base.meta->graph;
+
+	if (!o->base.meta->proxied)
+		return NULL;
+	if (!w->proxies)
+		return err_new(ERR_UNKNOWN, "proxy network provider is not available");
+	TRY(step_proxy_new(w->proxies, w, g->has_policy ? &g->policy : NULL, ret));
+	spec->proxy = step_proxy_exec(*ret);
+	return NULL;
+}
+
+static void end_proxy(struct exec_op *o, const struct op_env *env, struct step_proxy *proxy)
+{
+	if (!proxy)
+		return;
+	log_requests(step_proxy_capture(proxy), env->progress);
+	capture_unref(o->capture);
+	o->capture = capture_ref(step_proxy_capture(proxy));
+}
+
+struct capture *op_exec_capture(const struct op *op)
+{
+	const struct op_base *b = container_of(op, struct op_base, op);
+
+	if (b->meta->op->op_case != PB__OP__OP_EXEC)
+		return NULL;
+	return container_of(b, struct exec_op, base)->capture;
+}
+
+static void exec_op_free(struct op *op)
+{
+	capture_unref(container_of(op_base_of(op), struct exec_op, base)->capture);
+	op_base_free(op);
+}
+
 static struct err *run_with_mounts(struct exec_op *o, const struct op_env *env, struct arena *a,
 				   struct cache_ref *const *refs, struct op_outputs *out,
 				   struct failure **ret_failure)
 {
+	CLEANUP(cdi_devices_fini) struct cdi_devices devices = { 0 };
 	const Pb__ExecOp *pb = o->pb;
 	struct exec_mounts_in in = {
 		.worker = o->base.worker,
@@ -116,13 +194,17 @@ static struct err *run_with_mounts(struct exec_op *o, const struct op_env *env, 
 		.cwd = str_from(pb->meta->cwd),
 		.what = arena_printf(a, "exec %s", exec_op_args(pb, a)),
 	};
+	CLEANUP(step_proxy_freep) struct step_proxy *proxy = NULL;
 	struct exec_mounts *m = NULL;
 	struct exec_spec spec;
 	struct err *e;
 
 	TRY(exec_op_spec(o, env, a, &spec));
+	TRY(find_edits(o, &devices, a, &spec));
+	TRY(make_proxy(o, &spec, &proxy));
 	TRY(exec_mounts_open(&in, &m));
 	e = run_process(o, env, &spec, m, a);
+	end_proxy(o, env, proxy);
 	if (e && !ctx_done(env->ctx))
 		*ret_failure = make_failure(o, m, refs);
 	if (!e)
@@ -152,7 +234,7 @@ static struct err *exec_run(struct op *op, const struct op_env *env, struct resu
 static const struct op_ops exec_op_ops = {
 	.cache_key = exec_cache_key,
 	.run = exec_run,
-	.free = op_base_free,
+	.free = exec_op_free,
 	.quick_key = true,
 	.leaf = true,
 };

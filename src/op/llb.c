@@ -236,6 +236,36 @@ static struct err *choose_worker(struct loader *l, const struct loading *x, stru
 	return worker_select(l->o->worker, filters, n, ret);
 }
 
+/* Without a network there is nothing to stand between. */
+static bool is_proxied(const Pb__Op *op, const struct op_load_opts *o)
+{
+	return o->proxy_network && op->op_case == PB__OP__OP_EXEC &&
+	       op->exec->network != PB__NET_MODE__NET_MODE_NONE;
+}
+
+/* The same step with and without the proxy are two, as it may fetch other things. */
+static struct digest final_digest(const Pb__Op *op, bool proxied, struct arena *a)
+{
+	static const char mark[] = "\0buildkit.proxy-network.v0";
+	CLEANUP(hasher_freep) struct hasher *h = hasher_new(DIGEST_SHA256);
+
+	hasher_add_str(h, proto_pack_arena(op, a));
+	if (proxied)
+		hasher_add(h, mark, sizeof(mark) - 1);
+	return hasher_sum(h);
+}
+
+static struct err *check_network(const Pb__Op *op, const struct op_load_opts *o)
+{
+	if (!is_proxied(op, o))
+		return NULL;
+	if (op->exec->network != PB__NET_MODE__NET_MODE_UNSET &&
+	    op->exec->network != PB__NET_MODE__NET_MODE_HOST)
+		return INVALID("network mode %d is not allowed when proxy network is enabled",
+			       (int)op->exec->network);
+	return NULL;
+}
+
 static struct err *finish_op(struct loader *l, struct loading *x)
 {
 	struct arena *a = l->arena;
@@ -245,10 +275,11 @@ static struct err *finish_op(struct loader *l, struct loading *x)
 	struct vertex v = { .make_op = make_op };
 	struct vertex_input *inputs;
 	void *known;
+	bool proxied;
 
 	TRY(check_caps(md));
 	TRY(op_validate(x->op));
-	TRY(entitlement_check(x->op, md, l->o->entitlements));
+	TRY(check_network(x->op, l->o));
 	TRY(choose_worker(l, x, &worker));
 	v.name = vertex_name(l, x, md);
 	inputs = ARENA_NEW_N(a, struct vertex_input, x->op->n_inputs + 1);
@@ -262,7 +293,11 @@ static struct err *finish_op(struct loader *l, struct loading *x)
 		in->digest = digest_text(&y->digest, a);
 		x->changed = true;
 	}
-	x->digest = x->changed ? digest_sha256(proto_pack_arena(x->op, a)) : x->original;
+	proxied = is_proxied(x->op, l->o);
+	x->changed = x->changed || proxied;
+	x->digest = x->changed ? final_digest(x->op, proxied, a) : x->original;
+	/* What it leaves of the devices is no part of the digest. */
+	TRY(entitlement_check(x->op, md, l->o, a));
 	x->done = true;
 	known = map_get(&l->by_final, str_make(&x->digest, sizeof(x->digest)));
 	if (known) {
@@ -274,6 +309,7 @@ static struct err *finish_op(struct loader *l, struct loading *x)
 	m->worker = worker;
 	m->op = x->op;
 	m->original = x->original;
+	m->proxied = proxied;
 	if (md) {
 		m->md = proto_dup(a, md);
 	} else {
@@ -397,6 +433,9 @@ struct err *op_load_definition(struct ctx *ctx, const Pb__Definition *def,
 	l.arena = &l.graph->arena;
 	l.shared = ARENA_NEW(l.arena, struct op_graph);
 	l.shared->entitlements = o->entitlements;
+	l.shared->proxy_network = o->proxy_network;
+	if (o->devices)
+		l.shared->devices = entitlement_devices_dup(l.arena, o->devices);
 	if (o->cgroup_parent)
 		l.shared->cgroup_parent = arena_strdup(l.arena, o->cgroup_parent);
 	if (def->source)
@@ -429,6 +468,11 @@ struct err *op_load_definition(struct ctx *ctx, const Pb__Definition *def,
 const Pb__Op *op_vertex_pb(const struct vertex *v)
 {
 	return op_meta_of(v)->op;
+}
+
+bool op_vertex_is_proxied(const struct vertex *v)
+{
+	return op_meta_of(v)->proxied;
 }
 
 const Pb__OpMetadata *op_vertex_metadata(const struct vertex *v)

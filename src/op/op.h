@@ -14,6 +14,9 @@
 
 struct cachemounts;
 struct executor;
+struct cdi_config;
+struct step_proxies;
+struct capture;
 
 /* All workers of the daemon; the first is the default. */
 struct worker_set {
@@ -42,6 +45,8 @@ struct worker {
 	/* Path in the daemon's file system of the emulator for a foreign platform, or NULL. May be
 	 * NULL itself. */
 	const char *(*emulator)(const struct worker *w, struct platform p);
+	const struct cdi_config *cdi; /* exec/cdi.h; NULL: no devices */
+	struct step_proxies *proxies; /* op/exec_proxy.h; NULL: no proxy network */
 };
 
 /* ---- entitlements ---- */
@@ -52,6 +57,21 @@ enum entitlement {
 };
 /* "network.host", "security.insecure", "device" (also "device=..."); INVALID_ARGUMENT otherwise. */
 struct err *entitlement_parse(struct str name, enum entitlement *ret) ERR_RESULT;
+
+/* Devices that a build may use besides those that are for everybody. */
+struct entitlement_device {
+	struct str name; /* as steps ask for it */
+	struct str is;   /* what they get then; empty: the same */
+};
+struct entitlement_devices {
+	bool all;
+	struct entitlement_device *list;
+	size_t n;
+};
+/* One granted entitlement "device", "device=NAME" or "device=NAME,alias=ALIAS"; others are ignored.
+ * It borrows from text. */
+struct err *entitlement_add_device(struct arena *a, struct str text,
+				   struct entitlement_devices *d) ERR_RESULT;
 
 /* ---- loading ---- */
 
@@ -68,9 +88,11 @@ struct op_source_policy {
 };
 struct op_load_opts {
 	struct worker *worker;
-	const struct op_source_policy *policy; /* or NULL */
-	unsigned entitlements;                 /* of the build: enum entitlement bits */
-	const char *cgroup_parent;             /* default for execs; or NULL */
+	const struct op_source_policy *policy;     /* or NULL */
+	unsigned entitlements;                     /* of the build: enum entitlement bits */
+	const struct entitlement_devices *devices; /* or NULL: none */
+	bool proxy_network;                        /* steps reach the network by a proxy only */
+	const char *cgroup_parent;                 /* default for execs; or NULL */
 };
 /* The graph and the vertex and output it ends in. INVALID_ARGUMENT etc. in the words of the LLB
  * notes. def is borrowed for the call. */
@@ -87,6 +109,10 @@ const Pb__Op *op_vertex_pb(const struct vertex *v);
 const Pb__OpMetadata *op_vertex_metadata(const struct vertex *v); /* never NULL */
 /* A source's immutable id, once its key is known; "" otherwise. Lives as long as the op. */
 const char *op_source_pin(const struct op *op);
+
+/* Of an exec with the proxy network that has run (netproxy/capture.h); NULL otherwise. Borrowed. */
+struct capture *op_exec_capture(const struct op *op);
+bool op_vertex_is_proxied(const struct vertex *v);
 
 /* What a failed exec or file operation leaves, for containers on the failed state. */
 struct op_failure {

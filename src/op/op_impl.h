@@ -13,7 +13,9 @@
 /* Of one definition; in the graph's arena. */
 struct op_graph {
 	unsigned entitlements;
+	struct entitlement_devices devices;
 	const char *cgroup_parent;
+	bool proxy_network;
 	const Pb__Source *source_map; /* or NULL */
 	bool has_policy;
 	struct op_source_policy policy; /* a reference; graph->owner lets it go */
@@ -26,6 +28,7 @@ struct op_meta {
 	const Pb__Op *op;
 	const Pb__OpMetadata *md;
 	struct digest original; /* as the client knows it */
+	bool proxied;           /* an exec that has the proxy network */
 	struct platform platform;
 };
 static inline const struct op_meta *op_meta_of(const struct vertex *v)
@@ -65,7 +68,12 @@ struct err *op_make_passthrough(const struct vertex *v, struct op **ret);
 /* Structure of one op: INVALID_ARGUMENT "invalid exec op with no mounts", ... */
 struct err *op_validate(const Pb__Op *op);
 struct err *op_check_source_map(const Pb__Source *map);
-struct err *entitlement_check(const Pb__Op *op, const Pb__OpMetadata *md, unsigned allowed);
+/* Leaves the devices in op that the step gets; made in the arena. */
+struct err *entitlement_check(Pb__Op *op, const Pb__OpMetadata *md, const struct op_load_opts *o,
+			      struct arena *a);
+/* A copy in the arena. */
+struct entitlement_devices entitlement_devices_dup(struct arena *a,
+						   const struct entitlement_devices *d);
 
 /* ---- names.c ---- */
 /* Of a vertex without a custom name. inputs are the names of its inputs' vertices. */

@@ -28,6 +28,11 @@ struct httpc *httpc_new(const char *user_agent);
 /* No call may be under way. NULL is fine. */
 void httpc_free(struct httpc *c);
 
+/* Sockets are made by dial from now on, for a network that is not ours: as socket(2). Before the
+ * first call. */
+void httpc_set_dial(struct httpc *c, int (*dial)(void *arg, int family, int type, int protocol),
+		    void *arg);
+
 /* ---- TLS ---- */
 
 struct httpc_keypair {
@@ -95,9 +100,11 @@ struct httpc_request {
 	/* The final answer's head, before any of its body; may be NULL. An error ends the call
 	 * with it. */
 	struct err *(*on_head)(void *arg, const struct httpc_response *head);
-	/* The body of a 2xx answer piece by piece, on the caller's thread. NULL: kept in ret. */
+	/* The body of a 2xx answer piece by piece, on the caller's thread. NULL: kept in ret.
+	 * body_always: of any answer. */
 	struct err *(*on_body)(void *arg, const void *p, size_t len);
 	void *arg;
+	bool body_always;
 	size_t max_body;  /* of what is kept in memory; 0 is LIMIT_HTTP_BODY */
 	int64_t stall_ns; /* how long no byte may move; 0 is a minute */
 

@@ -117,7 +117,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	struct httpc_exchange *x = arg;
 	struct err *e = NULL;
 
-	if (!x->skip_body && x->rq->on_body && x->resp.status / 100 == 2)
+	if (!x->skip_body && x->rq->on_body && (x->rq->body_always || x->resp.status / 100 == 2))
 		e = x->rq->on_body(x->rq->arg, p, n);
 	else if (!x->skip_body)
 		keep(x, p, n);
@@ -191,6 +191,9 @@ static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sock
 		memcpy(&x->peer, &addr->addr, addr->addrlen);
 		x->have_peer = true;
 	}
+	if (x->c->dial)
+		return x->c->dial(x->c->dial_arg, addr->family, addr->socktype | SOCK_CLOEXEC,
+				  addr->protocol);
 	return socket(addr->family, addr->socktype | SOCK_CLOEXEC, addr->protocol);
 }
 

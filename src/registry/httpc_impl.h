@@ -18,6 +18,8 @@ struct httpc {
 	char *user_agent;
 	CURLSH *share; /* names and TLS sessions; by httpc_share() */
 	pthread_mutex_t share_locks[HTTPC_SHARED];
+	int (*dial)(void *arg, int family, int type, int protocol);
+	void *dial_arg;
 	char *ca_file, *ca_dir; /* the system's roots; NULL: curl's own */
 	struct lock lock;
 	struct list idle; /* of conduits, most recently used first */

@@ -177,6 +177,13 @@ struct httpc *httpc_new(const char *user_agent)
 	return c;
 }
 
+void httpc_set_dial(struct httpc *c, int (*dial)(void *arg, int family, int type, int protocol),
+		    void *arg)
+{
+	c->dial = dial;
+	c->dial_arg = arg;
+}
+
 void httpc_free(struct httpc *c)
 {
 	if (!c)
