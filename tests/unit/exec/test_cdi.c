@@ -98,19 +98,22 @@ static void directories(void **state)
 	char one[] = "/tmp/bk-cdi-XXXXXX", two[] = "/tmp/bk-cdi-XXXXXX";
 	const char *const dirs[] = { mkdtemp(one), mkdtemp(two), "/nowhere" };
 	const char *const allowed[] = { "v.w/y" };
-	const struct cdi_config c = { .dirs = dirs, .n_dirs = 3, .auto_allowed = allowed,
-				      .n_auto_allowed = 1 };
+	const struct cdi_config c = {
+		.dirs = dirs, .n_dirs = 3, .auto_allowed = allowed, .n_auto_allowed = 1
+	};
 	struct cdi_devices d;
 
 #define PUT(dir, name, text)                                                                       \
 	assert_ok(file_write(AT_FDCWD, arena_printf(&a, "%s/%s", dir, name), str_from(text), 0644))
 	PUT(one, "a.yaml", "cdiVersion: 0.6.0\nkind: v.w/x\ndevices: [{name: d}, {name: e}]\n");
-	PUT(one, "b.json", "{\"cdiVersion\":\"0.6.0\",\"kind\":\"v.w/y\",\"devices\":[{\"name\":\"d\"}]}");
+	PUT(one, "b.json",
+	    "{\"cdiVersion\":\"0.6.0\",\"kind\":\"v.w/y\",\"devices\":[{\"name\":\"d\"}]}");
 	PUT(one, "c.yaml", "cdiVersion: 0.6.0\nkind: v.w/x\ndevices: [{name: e}]\n");
 	PUT(one, "d.yaml", "junk");
 	PUT(one, "ignored.txt", "junk");
-	PUT(two, "a.yaml", "cdiVersion: 0.6.0\nkind: v.w/x\nannotations: {from: two}\n"
-			   "devices: [{name: d}]\n");
+	PUT(two, "a.yaml",
+	    "cdiVersion: 0.6.0\nkind: v.w/x\nannotations: {from: two}\n"
+	    "devices: [{name: d}]\n");
 	cdi_load(&c, &d);
 	/* e is there twice in one directory: nobody's. d is the later directory's. */
 	assert_int_equal(d.n, 2);
@@ -213,7 +216,7 @@ static void bad_edits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(requests), cmocka_unit_test(broken_files),
+		cmocka_unit_test(requests),    cmocka_unit_test(broken_files),
 		cmocka_unit_test(directories), cmocka_unit_test(changes),
 		cmocka_unit_test(bad_edits),
 	};

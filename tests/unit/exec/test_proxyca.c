@@ -42,8 +42,7 @@ static void in_and_out(void **state)
 	assert_ok(file_write(rootfd, BUNDLE, STR("old\n"), 0640));
 	assert_int_equal(fstatat(rootfd, BUNDLE, &before, 0), 0);
 	assert_ok(proxyca_add(rootfd, STR(PEM), &c));
-	assert_bundle(BUNDLE,
-		      "old\n\n# buildkit proxy CA begin\n" PEM "# buildkit proxy CA end\n");
+	assert_bundle(BUNDLE, "old\n\n# buildkit proxy CA begin\n" PEM "# buildkit proxy CA end\n");
 	assert_ok(proxyca_remove(rootfd, &c));
 	assert_bundle(BUNDLE, "old\n");
 	assert_int_equal(fstatat(rootfd, BUNDLE, &after, 0), 0);

@@ -54,13 +54,14 @@ static void refused(void **state)
 		"GET / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
 		"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"GET / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-		"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+		"chunked\r\n\r\n",
 		"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
 	};
 	static const char *const bad_targets[] = {
-		"GET x HTTP/1.1\r\nHost: h\r\n\r\n",	 "GET / HTTP/1.1\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: h/x\r\n\r\n",	 "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",	 "GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
+		"GET x HTTP/1.1\r\nHost: h\r\n\r\n",     "GET / HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: h/x\r\n\r\n",   "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",   "GET ftp://h/ HTTP/1.1\r\nHost: h\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
 	};
 	SCOPED_ARENA(a);
@@ -105,14 +106,14 @@ static void captured(void **state)
 	const struct capture_incomplete *missing;
 	size_t n;
 
-	capture_add_request(c, &(struct capture_request) { STR("GET"), STR("http://a"),
-							   STR("http://b"), 302 });
-	capture_add_request(c, &(struct capture_request) { STR("GET"), STR("http://b"),
-							   STR("http://c"), 302 });
-	capture_add_request(c, &(struct capture_request) { STR("GET"), STR("http://c"), STR_NONE,
-							   200 });
-	capture_add_request(c, &(struct capture_request) { STR("GET"), STR("http://l"),
-							   STR("http://l"), 302 });
+	capture_add_request(
+		c, &(struct capture_request) { STR("GET"), STR("http://a"), STR("http://b"), 302 });
+	capture_add_request(
+		c, &(struct capture_request) { STR("GET"), STR("http://b"), STR("http://c"), 302 });
+	capture_add_request(
+		c, &(struct capture_request) { STR("GET"), STR("http://c"), STR_NONE, 200 });
+	capture_add_request(
+		c, &(struct capture_request) { STR("GET"), STR("http://l"), STR("http://l"), 302 });
 	capture_add_material(c, &m);
 	all = capture_materials(c, &a, &n);
 	assert_int_equal(n, 3);
