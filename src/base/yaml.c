@@ -9,12 +9,12 @@ struct reader {
 	yaml_parser_t parser;
 	const char *what;
 	size_t values;
+	size_t line; /* of the value at hand */
 };
 
 static struct err *invalid(const struct reader *r, const char *text)
 {
-	return err_new(ERR_INVALID_ARGUMENT, "%s: yaml: line %zu: %s", r->what,
-		       r->parser.mark.line + 1, text);
+	return err_new(ERR_INVALID_ARGUMENT, "%s: yaml: line %zu: %s", r->what, r->line, text);
 }
 
 static struct err *next(struct reader *r, yaml_event_t *ret)
@@ -23,6 +23,7 @@ static struct err *next(struct reader *r, yaml_event_t *ret)
 		return err_new(ERR_INVALID_ARGUMENT, "%s: yaml: line %zu: %s", r->what,
 			       r->parser.problem_mark.line + 1,
 			       r->parser.problem ? r->parser.problem : "unreadable");
+	r->line = ret->start_mark.line + 1;
 	if (++r->values > LIMIT_YAML_VALUES) {
 		yaml_event_delete(ret);
 		return invalid(r, "too many values");
