@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/vec.h"
 #include "control/gateway.h"
+#include "control/policy.h"
 #include "exec/runtime.h"
 #include "op/exec_mounts.h"
 #include "op/exec_proxy.h"
@@ -402,7 +403,7 @@ static struct err *make_proxy(struct gwcontainer *c, struct exec_spec *spec)
 		return NULL;
 	if (!w->proxies)
 		return err_new(ERR_UNKNOWN, "proxy network provider is not available");
-	TRY(step_proxy_new(w->proxies, w, NULL, &c->proxy));
+	TRY(step_proxy_new(w->proxies, w, policy_for_ops(c->build->policy), &c->proxy));
 	spec->proxy = step_proxy_exec(c->proxy);
 	return NULL;
 }

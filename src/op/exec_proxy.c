@@ -74,14 +74,12 @@ static struct err *check(void *arg, struct ctx *ctx, struct arena *a, struct str
 			 struct str url, struct str *ret_url)
 {
 	const struct step_proxy *s = arg;
-	const struct worker *w = s->worker;
-	struct platform platform = w->n_platforms ? w->platforms[0] : platform_default();
 	Pb__SourceOp src = PB__SOURCE_OP__INIT;
 	bool changed = false;
 
 	(void)method;
 	src.identifier = str_cstr(a, url);
-	TRY(s->policy->evaluate(s->policy->arg, ctx, a, &src, &platform, &changed));
+	TRY(s->policy->evaluate(s->policy->arg, ctx, a, &src, NULL, &changed));
 	if (src.n_attrs)
 		return err_new(ERR_PERMISSION_DENIED,
 			       "source policy converted proxy request \"%.*s\" with attrs, but "
