@@ -87,9 +87,17 @@ def suite_tsan(build):
 
 
 def suite_e2e(build):
+    return pytest_suite(build, "tests/e2e")
+
+
+def suite_attack(build):
+    return pytest_suite(build, "tests/attack")
+
+
+def pytest_suite(build, folder):
     env = dict(os.environ, BK_BIN=str((build / "bin").resolve()))
     r = run([sys.executable if has_pytest() else "python3", "-m", "pytest", "-q", "-rs",
-             "tests/e2e"], env=env, capture_output=True, text=True)
+             folder], env=env, capture_output=True, text=True)
     print(r.stdout[-20000:], r.stderr[-2000:])
     c = Counts()
     tail = r.stdout.strip().splitlines()[-1] if r.stdout.strip() else ""
@@ -155,6 +163,7 @@ SUITES = {
     "asan": suite_asan,
     "tsan": suite_tsan,
     "e2e": suite_e2e,
+    "attack": suite_attack,
     "soak": suite_soak,
     "conformance": suite_conformance,
 }

@@ -15,7 +15,7 @@ struct build {
 	struct session_group *sessions;
 	struct str session_id, ref;
 	unsigned entitlements;
-	struct policy *policy;                       /* of sources; NULL: all go */
+	struct policy *policy; /* of sources; NULL: all go */
 	struct entitlement_devices devices;
 	bool proxy_network;
 	const Moby__Buildkit__V1__SolveRequest *req; /* in arena */

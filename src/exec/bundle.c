@@ -68,6 +68,28 @@ static struct err *mount_root(struct bundle *b)
 	return fd_open(AT_FDCWD, b->rootfs, O_PATH | O_DIRECTORY, 0, &b->rootfd);
 }
 
+/* Runtime programs make links and nodes by path in what they take for their own mounts: with a link
+ * in such a place they made them outside of the root (runc before 1.2 in /dev). No image has that
+ * by accident. */
+static struct err *check_places(const struct bundle *b)
+{
+	static const char *const places[] = { "/proc",         "/sys",     "/dev",
+					      "/dev/pts",      "/dev/shm", "/dev/mqueue",
+					      "/sys/fs/cgroup" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		struct stat st;
+		struct err *e = inroot_stat(b->rootfd, str_from(places[i]), false, &st);
+		bool is_link = !e && S_ISLNK(st.st_mode);
+
+		err_free(e);
+		if (is_link)
+			return err_new(ERR_FAILED_PRECONDITION,
+				       "%s of the root file system is a symbolic link", places[i]);
+	}
+	return NULL;
+}
+
 /* A part of a source, which what runs elsewhere may change meanwhile: mounted by its descriptor, as
  * the runtime would follow links out of the source. */
 static struct err *attach_part(struct bundle *b, struct str source, struct str selector,
@@ -357,6 +379,7 @@ static struct err *fill(struct bundle *b, struct ctx *ctx)
 	if (mkdir(b->dir, 0711) < 0)
 		return err_errno(errno, "mkdir %s", b->dir);
 	TRY(mount_root(b));
+	TRY(check_places(b));
 	TRY(users_lookup(b->rootfd, b->spec->process.user, &b->arena, &b->user));
 	note_stubs(b);
 	TRY(make_cwd(b));

@@ -62,7 +62,7 @@ def test_workdir_by_leaked_descriptor(daemon, ctx, victim):
 
 # The same by a running step: what it has open is its own.
 def test_step_has_no_descriptors_of_ours(daemon, ctx):
-    r = build(daemon, ctx, BASE + "RUN for f in /proc/self/fd/*; do ls -l $f; done 2>/dev/null\n",
+    r = build(daemon, ctx, BASE + "RUN for f in /proc/self/fd/*; do ls -l $f; done; true\n",
               check=True)
     links = [x for x in output(r).splitlines() if " -> " in x]
     assert links and all("pipe:" in x or "/dev/null" in x or "/proc/" in x for x in links), links
@@ -108,12 +108,13 @@ def test_removal_of_mount_points_through_links(daemon, ctx, victim, name):
 
 def test_no_trace_of_mount_points(daemon, ctx):
     """A root with a single program, read-only: what the runtime needs is made and taken away."""
-    build(daemon, ctx, BASE + "FROM scratch\nCOPY --from=0 /bin/busybox /bb\n"
+    build(daemon, ctx, BASE + "FROM scratch\nCOPY --from=0 /bin/busybox /busybox\n"
           "RUN --mount=type=tmpfs,target=/m/n --mount=type=cache,target=/c "
-          "[\"/bb\", \"touch\", \"/m/n/f\", \"/c/f\"]\n",
+          "[\"/busybox\", \"touch\", \"/m/n/f\", \"/c/f\"]\n",
           "--output", f"type=local,dest={ctx}/out", check=True)
     left = sorted(str(p.relative_to(ctx / "out")) for p in (ctx / "out").rglob("*"))
-    assert [p for p in left if p not in ("bb", "proc", "sys", "dev", "etc", "m")] == []
+    # Those three stay, as with every builder: layers have always had them.
+    assert left == ["busybox", "dev", "proc", "sys"]
 
 
 # GHSA-45x7-px36-x8w8 and the like: files that the daemon itself reads in a root.
