@@ -5,6 +5,7 @@
 #include "base/toml.h"
 #include "daemon/flags.h"
 #include "daemon/gcpolicy.h"
+#include "daemon/rootless.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -385,7 +386,7 @@ static struct err *read_registries(struct arena *a, const struct toml *t, struct
 	return NULL;
 }
 
-static void warn(struct arena *a, struct config *c, const char *text)
+void config_warn(struct arena *a, struct config *c, const char *text)
 {
 	struct str *items = ARENA_NEW_N(a, struct str, c->warnings.n + 1);
 
@@ -520,7 +521,8 @@ static void set_defaults(struct config *c)
 
 struct err *config_load(struct arena *a, int argc, char **argv, struct config *ret)
 {
-	struct daemon_flags f = { .config_path = "/etc/buildkit/buildkitd.toml" };
+	const char *path = "/etc/buildkit/buildkitd.toml";
+	struct daemon_flags f = { 0 };
 	SCOPED_BUF(text, LIMIT_TOML_FILE);
 	struct toml *root;
 	const struct toml *workers;
@@ -534,10 +536,12 @@ struct err *config_load(struct arena *a, int argc, char **argv, struct config *r
 		*ret = c;
 		return NULL;
 	}
-	TRY(read_file(f.config_path, &text));
+	TRY(rootless_defaults(a, &c, &path));
+	TRY(read_file(f.config_path ? f.config_path : path, &text));
 	TRYW(toml_parse(a, buf_str(&text), &root), "failed to parse config");
 	TRYW(read_toml(a, root, &c), "failed to parse config");
 	TRY(daemon_flags_apply(a, &f, &c));
+	TRY(rootless_check(a, &c, f.oci_rootless_set || f.ctd_rootless_set));
 	/* Sizes in percent are of the disk under the final root. */
 	workers = toml_get(root, "worker");
 	TRYW(read_gc(a, toml_get(workers, "oci"), c.root, &c.oci), "failed to parse config");
@@ -556,7 +560,7 @@ struct err *config_load(struct arena *a, int argc, char **argv, struct config *r
 				       STR_ARG(e));
 	}
 	if (f.trace)
-		warn(a, &c, "--trace option is deprecated; use --log-level=trace instead");
+		config_warn(a, &c, "--trace option is deprecated; use --log-level=trace instead");
 	*ret = c;
 	return NULL;
 }

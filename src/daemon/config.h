@@ -85,4 +85,7 @@ const struct config_worker **config_workers(const struct config *c, struct arena
 struct err *config_parse_size(struct str text, uint64_t disk_total, int64_t *ret) ERR_RESULT;
 void config_print_help(FILE *out);
 
+/* One more of c->warnings; text is borrowed for good. */
+void config_warn(struct arena *a, struct config *c, const char *text);
+
 #endif

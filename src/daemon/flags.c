@@ -18,8 +18,12 @@ static size_t make_flags(struct daemon_flags *f, struct flag out[MAX_FLAGS])
 {
 	const struct flag all[] = {
 		FLAG("config", FLAG_STRING, config_path, "path to config file"),
-		FLAG("rootless", FLAG_BOOL, rootless,
-		     "set all the default options to be compatible with rootless containers"),
+		{ .name = "rootless",
+		  .type = FLAG_BOOL,
+		  .value = &f->rootless,
+		  .was_set = &f->rootless_set,
+		  .help = "set all the default options to be compatible with rootless "
+			  "containers" },
 		FLAG("debug", FLAG_BOOL, debug, "enable debug output in logs"),
 		FLAG_HIDDEN("trace", FLAG_BOOL, trace),
 		FLAG("root", FLAG_STRING, root, "path to state directory"),
@@ -86,7 +90,11 @@ static size_t make_flags(struct daemon_flags *f, struct flag out[MAX_FLAGS])
 		  .was_set = &f->oci_max_parallelism_set,
 		  .help = "maximum number of parallel build steps that can be run at the same "
 			  "time" },
-		FLAG("oci-worker-rootless", FLAG_BOOL, oci_rootless, "enable rootless mode"),
+		{ .name = "oci-worker-rootless",
+		  .type = FLAG_BOOL,
+		  .value = &f->oci_rootless,
+		  .was_set = &f->oci_rootless_set,
+		  .help = "enable rootless mode" },
 		FLAG("oci-worker-no-process-sandbox", FLAG_BOOL, oci_no_process_sandbox,
 		     "use the host PID namespace and procfs (WARNING: allows build containers to "
 		     "kill (and potentially ptrace) an arbitrary process in the host namespace)"),
@@ -128,7 +136,11 @@ static size_t make_flags(struct daemon_flags *f, struct flag out[MAX_FLAGS])
 		  .was_set = &f->ctd_max_parallelism_set,
 		  .help = "maximum number of parallel build steps that can be run at the same "
 			  "time" },
-		FLAG("containerd-worker-rootless", FLAG_BOOL, ctd_rootless, "enable rootless mode"),
+		{ .name = "containerd-worker-rootless",
+		  .type = FLAG_BOOL,
+		  .value = &f->ctd_rootless,
+		  .was_set = &f->ctd_rootless_set,
+		  .help = "enable rootless mode" },
 		{ .name = "containerd-worker-gc",
 		  .type = FLAG_BOOL,
 		  .value = &f->ctd_gc,
@@ -215,6 +227,15 @@ static struct err *apply_labels(struct arena *a, const struct flag_list *l, stru
 	return NULL;
 }
 
+static void set_rootless(struct config_worker *w, const struct daemon_flags *f, bool own_set,
+			 bool own)
+{
+	if (f->rootless_set)
+		w->rootless = f->rootless;
+	if (own_set)
+		w->rootless = own;
+}
+
 static struct err *apply_containerd(struct arena *a, const struct daemon_flags *f,
 				    struct config_worker *w)
 {
@@ -237,7 +258,7 @@ static struct err *apply_containerd(struct arena *a, const struct daemon_flags *
 	w->selinux |= f->ctd_selinux;
 	if (f->ctd_max_parallelism_set)
 		w->max_parallelism = f->ctd_max_parallelism;
-	w->rootless |= f->ctd_rootless || f->rootless;
+	set_rootless(w, f, f->ctd_rootless_set, f->ctd_rootless);
 	return NULL;
 }
 
@@ -286,11 +307,8 @@ struct err *daemon_flags_apply(struct arena *a, const struct daemon_flags *f, st
 	w->selinux |= f->oci_selinux;
 	if (f->oci_max_parallelism_set)
 		w->max_parallelism = f->oci_max_parallelism;
-	w->rootless |= f->oci_rootless || f->rootless;
+	set_rootless(w, f, f->oci_rootless_set, f->oci_rootless);
 	w->no_process_sandbox |= f->oci_no_process_sandbox;
-	if (w->no_process_sandbox && !w->rootless)
-		return err_new(ERR_INVALID_ARGUMENT,
-			       "can't enable NoProcessSandbox without Rootless");
 	return apply_containerd(a, f, &c->containerd);
 }
 

@@ -18,14 +18,14 @@ struct daemon_flags {
 	struct flag_list oci_labels, oci_platforms;
 	int64_t oci_cni_pool, oci_max_parallelism;
 	bool oci_selinux, oci_rootless, oci_no_process_sandbox, oci_gc;
-	bool oci_gc_set, oci_cni_pool_set, oci_max_parallelism_set;
+	bool rootless_set, oci_rootless_set, oci_gc_set, oci_cni_pool_set, oci_max_parallelism_set;
 	/* containerd worker */
 	const char *containerd_worker, *ctd_address, *ctd_namespace, *ctd_runtime, *ctd_net,
 		*ctd_cni_config, *ctd_cni_bin, *ctd_snapshotter, *ctd_apparmor, *ctd_gc_keepstorage;
 	struct flag_list ctd_labels, ctd_platforms;
 	int64_t ctd_cni_pool, ctd_max_parallelism;
 	bool ctd_selinux, ctd_rootless, ctd_gc;
-	bool ctd_gc_set, ctd_cni_pool_set, ctd_max_parallelism_set;
+	bool ctd_rootless_set, ctd_gc_set, ctd_cni_pool_set, ctd_max_parallelism_set;
 };
 
 struct err *daemon_flags_parse(struct arena *a, int argc, char **argv,
