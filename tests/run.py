@@ -132,10 +132,21 @@ def suite_soak(build):
     return parse_counts(r.stdout) or Counts(failed=1)
 
 
-def suite_conformance(build):
-    """The tests of tests/conformance/*.list: those that have passed once must go on passing."""
-    lists = sorted((ROOT / "tests" / "conformance").glob("*.list"))
-    names = [x for f in lists for x in f.read_text().splitlines() if x and x[0] != "#"]
+# Lists of other workers than the default, by file name, with what the kit wants to be told.
+WORKER_LISTS = {
+    "rootless.list": {"BK_WORKER": "oci-rootless", "BK_ROOTLESS": "1"},
+    "containerd.list": {"BK_WORKER": "containerd"},
+}
+
+
+def read_list(path):
+    if not path.exists():
+        return []
+    return [x for x in path.read_text().splitlines() if x and x[0] != "#"]
+
+
+def run_list(build, label, names, extra):
+    """The tests of lists: those that have passed once must go on passing."""
     kit = conformance_kit()
     why = None
     if not kit:
@@ -143,18 +154,53 @@ def suite_conformance(build):
     elif not shutil.which("go"):
         why = "no Go toolchain"
     if why or not names:
-        print(f"conformance: {len(names)} tests skipped: {why}")
+        print(f"{label}: {len(names)} tests skipped: {why}")
         return Counts(skipped=len(names))
     if run([kit / "setup.sh"]).returncode:
         return Counts(failed=len(names))
-    env = dict(os.environ, BK_BIN=str((build / "bin").resolve()))
-    all_names = build / "conformance.list"
-    all_names.write_text("\n".join(names) + "\n")
-    r = run([kit / "run.sh", "--list", all_names.resolve()],
-            env=env, capture_output=True, text=True)
+    env = {**os.environ, "BK_BIN": str((build / "bin").resolve()), **extra}
+    file = build / f"{label}.list"
+    file.write_text("\n".join(names) + "\n")
+    r = run([kit / "run.sh", "--list", file.resolve()], env=env, capture_output=True, text=True)
     print(r.stdout[-8000:], r.stderr[-4000:])
-    c = parse_counts(r.stdout) or Counts(failed=len(names))
-    return c
+    return parse_counts(r.stdout) or Counts(failed=len(names))
+
+
+def suite_conformance(build):
+    names = {}
+    for f in sorted((ROOT / "tests" / "conformance").glob("*.list")):
+        if f.name not in WORKER_LISTS:
+            names.update(dict.fromkeys(read_list(f)))
+    return run_list(build, "conformance", list(names), {})
+
+
+def native_bin(build):
+    """A folder of programs whose daemon runs steps by itself."""
+    dir = build / "native-bin"
+    dir.mkdir(exist_ok=True)
+    daemon = dir / "buildkitd"
+    daemon.write_text(f"#!/bin/sh\nexec '{(build / 'bin').resolve()}/buildkitd' \"$@\" "
+                      "--oci-worker-binary=native\n")
+    daemon.chmod(0o755)
+    shutil.copy(build / "bin" / "buildctl", dir / "buildctl")
+    return str(dir.resolve())
+
+
+def suite_workers(build):
+    """Other workers, and the native runner."""
+    total = Counts()
+    lists = ROOT / "tests" / "conformance"
+    jobs = [(name.removesuffix(".list"), read_list(lists / name), extra)
+            for name, extra in WORKER_LISTS.items()]
+    jobs.append(("native", read_list(lists / "skeleton.list"), {"BK_BIN": native_bin(build)}))
+    for label, names, extra in jobs:
+        if not names:
+            continue
+        c = run_list(build, label, names, extra)
+        total.passed += c.passed
+        total.failed += c.failed
+        total.skipped += c.skipped
+    return total
 
 
 SUITES = {
@@ -166,6 +212,7 @@ SUITES = {
     "attack": suite_attack,
     "soak": suite_soak,
     "conformance": suite_conformance,
+    "workers": suite_workers,
 }
 
 
