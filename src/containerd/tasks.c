@@ -183,6 +183,8 @@ static struct err *create_task(struct run *r, struct ctx *ctx)
 {
 	Ctd__CreateTaskRequest q = CTD__CREATE_TASK_REQUEST__INIT;
 	Ctd__CreateTaskResponse *reply;
+	struct err *e;
+	bool again;
 
 	q.container_id = (char *)r->j->id;
 	q.stdin = r->paths[IN];
@@ -191,8 +193,13 @@ static struct err *create_task(struct run *r, struct ctx *ctx)
 	q.terminal = r->j->tty;
 	if (r->ctd->runtime_path)
 		q.runtime_path = (char *)r->ctd->runtime_path;
-	return ctd_call(r->ctd, ctx, T("Create"), &q, &r->arena,
-			&ctd__create_task_response__descriptor, &reply, NULL);
+	e = ctd_call(r->ctd, ctx, T("Create"), &q, &r->arena,
+		     &ctd__create_task_response__descriptor, &reply, &again);
+	if (again && err_is(e, ERR_ALREADY_EXISTS)) {
+		err_free(e);
+		return NULL;
+	}
+	return e;
 }
 
 static struct err *create_exec(struct run *r, struct ctx *ctx)
@@ -356,16 +363,35 @@ static void kill_run(struct run *r)
 	err_free(ctx_poll(ctx, &p, 1, -1, &ready));
 }
 
+static bool has_started(struct run *r, struct ctx *ctx, const Ctd__ProcessRequest *q)
+{
+	Ctd__GetProcessResponse *p;
+	struct err *e = ctd_call(r->ctd, ctx, T("Get"), q, &r->arena,
+				 &ctd__get_process_response__descriptor, &p, NULL);
+	bool yes = !e && p->process && p->process->status > CTD__TASK_STATUS__TASK_CREATED;
+
+	err_free(e);
+	return yes;
+}
+
 static struct err *start(struct run *r, struct ctx *ctx)
 {
 	Ctd__ProcessRequest q = CTD__PROCESS_REQUEST__INIT;
 	Ctd__StartResponse *reply;
+	struct err *e;
+	bool again;
 
 	q.container_id = (char *)r->j->id;
 	q.exec_id = r->exec_id;
 	r->created = true;
-	TRY(ctd_call(r->ctd, ctx, T("Start"), &q, &r->arena, &ctd__start_response__descriptor,
-		     &reply, NULL));
+	e = ctd_call(r->ctd, ctx, T("Start"), &q, &r->arena, &ctd__start_response__descriptor,
+		     &reply, &again);
+	/* The containerd that went away had done it. */
+	if (e && again && has_started(r, ctx, &q)) {
+		err_free(e);
+		e = NULL;
+	}
+	TRY(e);
 	r->started = true;
 	/* An end before this is told all the same. */
 	r->waiter = task_start(r->wait_ctx, "containerd task", wait_for_end, r);

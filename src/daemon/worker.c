@@ -255,7 +255,7 @@ static struct err *add_sources(struct daemon_worker *w, struct session_manager *
 	struct source *image, *local, *http;
 
 	w->sources = source_table_new();
-	image = image_source_new(w->cache, registry, sessions);
+	image = image_source_new(w->cache, registry, sessions, daemon_worker_images(w));
 	source_table_add(w->sources, "docker-image", image, true);
 	source_table_add(w->sources, "oci-layout", image, false);
 	TRY(local_source_new(w->cache, sessions, state, w->tmp_dir, &local));

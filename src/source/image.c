@@ -11,6 +11,7 @@ struct image_source {
 	struct cache *cache;
 	struct registry *registry;
 	struct session_manager *sessions;
+	struct image_store *images; /* or NULL */
 };
 
 struct image_instance {
@@ -23,6 +24,7 @@ struct image_instance {
 	const char *record_type; /* NULL: regular */
 	int64_t layer_limit;     /* 0: none */
 	bool layout;
+	enum image_resolve resolve;
 	struct str session_id, store_id;
 	/* Once resolved. */
 	bool resolved;
@@ -50,14 +52,6 @@ static struct err *parse_limit(struct str v, int64_t *ret)
 {
 	if (v.len && (!str_to_i64(v, ret) || *ret <= 0))
 		return err_new(ERR_INVALID_ARGUMENT, "invalid layer limit %.*s", STR_ARG(v));
-	return NULL;
-}
-
-static struct err *check_resolve_mode(struct str v)
-{
-	if (v.len && !str_eq_cstr(v, "default") && !str_eq_cstr(v, "pull") &&
-	    !str_eq_cstr(v, "local"))
-		return err_new(ERR_INVALID_ARGUMENT, "invalid resolvemode: %.*s", STR_ARG(v));
 	return NULL;
 }
 
@@ -100,7 +94,7 @@ static struct err *fill(struct image_instance *i, const struct source_request *r
 	}
 	if (!i->ref.tag.len && !digest_is_set(&i->ref.digest))
 		return err_new(ERR_INVALID_ARGUMENT, "%.*s: object required", STR_ARG(r->ref));
-	TRY(check_resolve_mode(source_attr_get(r, "image.resolvemode")));
+	TRY(image_resolve_parse(source_attr_get(r, "image.resolvemode"), &i->resolve));
 	TRY(parse_record_type(source_attr_get(r, "image.recordtype"), &i->record_type));
 	TRY(parse_limit(source_attr_get(r, "image.layerlimit"), &i->layer_limit));
 	if (sum.len)
@@ -137,6 +131,8 @@ static struct err *resolve(struct image_instance *i, const struct source_env *en
 	else
 		o = image_origin_registry(s->registry, s->sessions, env->sessions,
 					  cache_content(s->cache), &ref);
+	o->images = i->layout ? NULL : s->images;
+	o->resolve = i->resolve;
 	e = imagemeta_resolve(o, env->ctx, i->platform, &i->checksum, &i->arena, &i->meta);
 	source_status(env->progress, id, "", 0, 0, true);
 	if (e) {
@@ -292,7 +288,8 @@ static void source_free(struct source *s)
 
 static const struct source_ops image_ops = { .identify = identify, .free = source_free };
 
-struct source *image_source_new(struct cache *c, struct registry *r, struct session_manager *m)
+struct source *image_source_new(struct cache *c, struct registry *r, struct session_manager *m,
+				struct image_store *images)
 {
 	struct image_source *s = NEW(struct image_source);
 
@@ -300,5 +297,6 @@ struct source *image_source_new(struct cache *c, struct registry *r, struct sess
 	s->cache = c;
 	s->registry = r;
 	s->sessions = m;
+	s->images = images;
 	return &s->base;
 }

@@ -52,6 +52,8 @@ struct image_origin *image_origin_for(const struct image_origin *o, struct sessi
 
 	n->registry = o->registry;
 	n->insecure = o->insecure;
+	n->images = o->images;
+	n->resolve = o->resolve;
 	n->session_id = o->session_id ? arena_strdup(&n->arena, o->session_id) : NULL;
 	n->store_id = o->store_id ? arena_strdup(&n->arena, o->store_id) : NULL;
 	return n;
@@ -133,13 +135,53 @@ struct err *image_origin_fetch(struct image_origin *o, struct ctx *ctx,
 	return registry_fetch(o->registry, ctx, &o->ref, d, o->store, &auth.auth, NULL);
 }
 
+struct err *image_resolve_parse(struct str text, enum image_resolve *ret)
+{
+	if (!text.len || str_eq_cstr(text, "default"))
+		*ret = IMAGE_RESOLVE_DEFAULT;
+	else if (str_eq_cstr(text, "pull"))
+		*ret = IMAGE_RESOLVE_PULL;
+	else if (str_eq_cstr(text, "local"))
+		*ret = IMAGE_RESOLVE_LOCAL;
+	else
+		return err_new(ERR_INVALID_ARGUMENT, "invalid resolvemode: %.*s", STR_ARG(text));
+	return NULL;
+}
+
+/* By its whole name; of an image whose content is not there any more nothing is known. */
+static struct err *find_own(struct image_origin *o, struct ctx *ctx, struct arena *a,
+			    struct oci_descriptor *ret, bool *ret_found)
+{
+	*ret_found = false;
+	if (!o->images || o->resolve == IMAGE_RESOLVE_PULL)
+		return NULL;
+	TRY(o->images->get(o->images, ctx, a, str_from(imageref_format(a, &o->ref)), ret,
+			   ret_found));
+	*ret_found = *ret_found && content_has(o->store, ctx, &ret->digest);
+	return NULL;
+}
+
 struct err *image_origin_resolve(struct image_origin *o, struct ctx *ctx, struct arena *a,
 				 struct oci_descriptor *ret)
 {
 	struct session_auth auth;
+	bool found = false;
+	struct err *e;
 
+	if (o->resolve == IMAGE_RESOLVE_LOCAL)
+		TRY(find_own(o, ctx, a, ret, &found));
+	if (found)
+		return NULL;
 	origin_auth(o, a, &auth);
-	return registry_resolve(o->registry, ctx, a, &o->ref, &auth.auth, ret);
+	e = registry_resolve(o->registry, ctx, a, &o->ref, &auth.auth, ret);
+	if (!e || ctx_done(ctx) || o->resolve == IMAGE_RESOLVE_LOCAL)
+		return e;
+	/* What the registry said is what is told if that does not help either. */
+	err_free(find_own(o, ctx, a, ret, &found));
+	if (!found)
+		return e;
+	err_free(e);
+	return NULL;
 }
 
 /* ---- resolving ---- */

@@ -8,8 +8,17 @@
 #include "codec/imageref.h"
 #include "codec/oci.h"
 #include "content/content.h"
+#include "content/imagestore.h"
 #include "registry/registry.h"
 #include "session/session.h"
+
+enum image_resolve {
+	IMAGE_RESOLVE_DEFAULT, /* the worker's own when the registry has no answer */
+	IMAGE_RESOLVE_PULL,    /* the registry only */
+	IMAGE_RESOLVE_LOCAL,   /* the worker's own first */
+};
+/* "", "default", "pull" or "local"; INVALID_ARGUMENT otherwise. */
+struct err *image_resolve_parse(struct str text, enum image_resolve *ret) ERR_RESULT;
 
 /* Where blobs come from. Counted: lazy layers keep theirs. */
 struct image_origin {
@@ -21,6 +30,9 @@ struct image_origin {
 	struct imageref ref;         /* strings in arena */
 	char *session_id, *store_id; /* of an OCI layout; session_id may be NULL: any */
 	bool insecure;               /* of a registry: see struct registry_auth */
+	/* Of a registry: the worker's own images, which serve too. NULL: it has none. */
+	struct image_store *images;
+	enum image_resolve resolve;
 	struct arena arena;
 };
 
