@@ -138,6 +138,12 @@ static struct err *each(struct content *c, struct ctx *ctx,
 	return NULL;
 }
 
+/* containerd collects when it has seen many changes, or at the end of a lease that waits for it. */
+static struct err *collect(struct content *c, struct ctx *ctx)
+{
+	return ctd_collect(of(c)->ctd, ctx);
+}
+
 /* ---- reading: the file itself where we see it ---- */
 
 struct file_reader {
@@ -319,6 +325,7 @@ static const struct content_ops ops = {
 	.label = label,
 	.remove = remove_blob,
 	.each = each,
+	.collect = collect,
 	.free = content_close,
 };
 

@@ -200,6 +200,20 @@ struct err *ctd_lease_drop(struct ctd *c, struct ctx *ctx, const char *type, con
 	return ctd_undo(c, ctx, CTD_SERVICE("leases.v1.Leases", "DeleteResource"), &q);
 }
 
+struct err *ctd_collect(struct ctd *c, struct ctx *ctx)
+{
+	Ctd__CreateLeaseRequest q = CTD__CREATE_LEASE_REQUEST__INIT;
+	Ctd__DeleteLeaseRequest d = CTD__DELETE_LEASE_REQUEST__INIT;
+	Ctd__CreateLeaseResponse *r;
+	SCOPED_ARENA(a);
+
+	q.id = d.id = arena_printf(&a, "%s-collect", c->lease);
+	d.sync = true;
+	TRY(exists_is_fine(ctd_call(c, ctx, CTD_SERVICE("leases.v1.Leases", "Create"), &q, &a,
+				    &ctd__create_lease_response__descriptor, &r, NULL)));
+	return ctd_undo(c, ctx, CTD_SERVICE("leases.v1.Leases", "Delete"), &d);
+}
+
 /* ---- the whole ---- */
 
 struct err *ctd_uuid(struct ctd *c, struct ctx *ctx, struct arena *a, struct str *ret)

@@ -59,6 +59,9 @@ struct err *ctd_lease_add(struct ctd *c, struct ctx *ctx, const char *type,
 struct err *ctd_lease_drop(struct ctd *c, struct ctx *ctx, const char *type,
 			   const char *id) ERR_RESULT;
 
+/* A round of containerd's collection, waited for. */
+struct err *ctd_collect(struct ctd *c, struct ctx *ctx) ERR_RESULT;
+
 void ctd_driver_init(struct ctd *c);
 void ctd_images_init(struct ctd *c);
 

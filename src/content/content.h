@@ -63,6 +63,8 @@ struct content_ops {
 	struct err *(*each)(struct content *c, struct ctx *ctx,
 			    struct err *(*fn)(void *arg, const struct content_info *info),
 			    void *arg);
+	/* After a round of removals: what was let go may really go now. May be NULL. */
+	struct err *(*collect)(struct content *c, struct ctx *ctx);
 	void (*free)(struct content *c);
 };
 

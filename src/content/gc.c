@@ -48,6 +48,8 @@ struct err *content_gc(struct content *c, struct ctx *ctx, int64_t min_age_ns,
 			bytes += g.victims.items[i].size;
 	}
 	vec_fini(&g.victims);
+	if (!e && c->ops->collect)
+		e = c->ops->collect(c, ctx);
 	if (!e && ret_bytes)
 		*ret_bytes = bytes;
 	return e;

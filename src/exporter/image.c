@@ -76,8 +76,7 @@ static struct err *image_export(struct exporter *e, const struct exporter_env *e
 	bool store = x->store && env->host->images;
 
 	/* What is named there is complete. */
-	if (store && !x->incomplete)
-		o.compression.lazy_ok = false;
+	o.compression.lazy_ok = store && x->incomplete;
 	TRY(imagewriter_write(env, in, &o, &x->arena, &x->image));
 	TRY(add_names(x, in, &names));
 	TRY(buf_check(&names, "image names"));
