@@ -19,15 +19,22 @@ static struct platform platform_of(const Pb__Platform *p, const struct worker *w
 }
 
 static struct image_origin *origin_of(const struct sourcemeta_env *env, const Pb__SourceOp *op,
-				      bool layout, const struct imageref *ref, struct arena *a)
+				      bool layout, const struct imageref *ref,
+				      enum image_resolve mode, struct arena *a)
 {
 	struct control *c = env->control;
 	struct content *store = cache_content(c->worker->cache);
 	struct session_manager *m = c->worker->sessions;
 	const char *session, *id;
 
-	if (!layout)
-		return image_origin_registry(c->host.registry, m, env->sessions, store, ref);
+	if (!layout) {
+		struct image_origin *o =
+			image_origin_registry(c->host.registry, m, env->sessions, store, ref);
+
+		o->images = c->host.images;
+		o->resolve = mode;
+		return o;
+	}
 	session = PROTO_MAP_GET(op->n_attrs, op->attrs, "oci.session");
 	id = PROTO_MAP_GET(op->n_attrs, op->attrs, "oci.store");
 	if (!id || !*id)
@@ -38,16 +45,18 @@ static struct image_origin *origin_of(const struct sourcemeta_env *env, const Pb
 
 static struct err *resolve_image(const struct sourcemeta_env *env, struct ctx *ctx,
 				 const Pb__SourceOp *op, bool layout,
-				 const Pb__Platform *pb_platform, struct arena *a,
+				 const Pb__Platform *pb_platform, const char *mode, struct arena *a,
 				 struct imagemeta *ret)
 {
+	enum image_resolve resolve;
 	struct str id = str_from(op->identifier);
 	struct imageref ref;
 	CLEANUP(image_origin_unrefp) struct image_origin *o = NULL;
 
 	id = str_trim_prefix(id, layout ? STR("oci-layout://") : STR("docker-image://"));
 	TRYW(imageref_parse(a, id, &ref), "failed to parse image reference \"%.*s\"", STR_ARG(id));
-	o = origin_of(env, op, layout, &ref, a);
+	TRY(image_resolve_parse(str_from(mode), &resolve));
+	o = origin_of(env, op, layout, &ref, resolve, a);
 	TRYW(imagemeta_resolve(o, ctx, platform_of(pb_platform, env->control->worker), NULL, a,
 			       ret),
 	     "%s", imageref_format(a, &ref));
@@ -61,7 +70,8 @@ static struct err *image_response(const struct sourcemeta_env *env, struct ctx *
 	Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse *img;
 	struct imagemeta meta;
 
-	TRY(resolve_image(env, ctx, req->source, layout, req->platform, a, &meta));
+	TRY(resolve_image(env, ctx, req->source, layout, req->platform, req->resolvemode, a,
+			  &meta));
 	img = ARENA_NEW(a, Moby__Buildkit__V1__Frontend__ResolveSourceImageResponse);
 	moby__buildkit__v1__frontend__resolve_source_image_response__init(img);
 	img->digest = digest_text(&meta.root.digest, a);
