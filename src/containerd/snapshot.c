@@ -18,6 +18,9 @@
 #define LABEL_WORKER "buildkit-c/worker"
 #define LABEL_LOWER "buildkit-c/diff-lower"
 #define LABEL_UPPER "buildkit-c/diff-upper"
+#define LABEL_MERGED "buildkit-c/merged"
+/* containerd's limit of a label, less its name. */
+#define MERGED_MAX 4000
 
 struct csnap {
 	enum snapshot_kind kind;
@@ -25,6 +28,9 @@ struct csnap {
 	/* A difference: what it is between; "" for nothing. */
 	bool is_diff;
 	char *lower, *upper;
+	/* A merge: what of, lowest first, with commas. NULL also when there are too many to note:
+	 * then it is what it differs from its parent by. */
+	char *merged;
 };
 
 struct csnapshotter {
@@ -49,6 +55,7 @@ static void csnap_free(void *p)
 	free(s->parent);
 	free(s->lower);
 	free(s->upper);
+	free(s->merged);
 	free(s);
 }
 
@@ -73,6 +80,7 @@ static struct err *find(struct csnapshotter *cs, struct arena *a, struct str nam
 	ret->parent = arena_strdup(a, s->parent);
 	ret->lower = s->lower ? arena_strdup(a, s->lower) : NULL;
 	ret->upper = s->upper ? arena_strdup(a, s->upper) : NULL;
+	ret->merged = s->merged ? arena_strdup(a, s->merged) : NULL;
 	return NULL;
 }
 
@@ -84,6 +92,7 @@ static void note(struct csnapshotter *cs, struct str name, const struct csnap *s
 	n->parent = mem_strdup(s->parent ? s->parent : "");
 	n->lower = s->lower ? mem_strdup(s->lower) : NULL;
 	n->upper = s->upper ? mem_strdup(s->upper) : NULL;
+	n->merged = s->merged ? mem_strdup(s->merged) : NULL;
 	LOCKED(&cs->lock);
 	csnap_free(map_put(&cs->snaps, name, n));
 }
@@ -172,11 +181,15 @@ static struct err *commit_key(struct csnapshotter *cs, char *name, char *key, co
 	l[1].value = s->lower ? s->lower : (char *)"";
 	l[2].key = (char *)LABEL_UPPER;
 	l[2].value = s->upper ? s->upper : (char *)"";
+	if (s->merged) {
+		l[1].key = (char *)LABEL_MERGED;
+		l[1].value = s->merged;
+	}
 	q.snapshotter = (char *)cs->ctd->snapshotter;
 	q.name = name;
 	q.key = key;
 	q.labels = labels;
-	q.n_labels = s->is_diff ? 3 : 1;
+	q.n_labels = s->is_diff ? 3 : s->merged ? 2 : 1;
 	e = ctd_call(cs->ctd, cs->ctd->ctx, S("Commit"), &q, &a,
 		     &google__protobuf__empty__descriptor, &reply, &again);
 	if (again && (err_is(e, ERR_NOT_FOUND) || err_is(e, ERR_ALREADY_EXISTS))) {
@@ -423,17 +436,36 @@ struct steps { /* the last one first */
 static struct err *add_steps(struct csnapshotter *cs, struct arena *a, struct str name,
 			     struct steps *out)
 {
-	while (name.len) {
+	VEC(struct str) todo = VEC_INIT; /* the topmost last */
+	struct err *e = NULL;
+
+	vec_push(&todo, name);
+	while (todo.len && !e) {
 		struct csnap s;
 
-		TRY(find(cs, a, name, &s));
+		name = vec_pop(&todo);
+		if (!name.len)
+			continue;
+		e = find(cs, a, name, &s);
+		if (e)
+			break;
+		if (s.merged) {
+			/* All that its parts deleted counts, even where there was nothing then. */
+			struct str rest = str_from(s.merged), part;
+
+			while (str_next(&rest, ',', &part))
+				vec_push(&todo, part);
+			continue;
+		}
 		vec_push(out, ((struct step) {
 				      .lower = str_from(s.is_diff ? s.lower : s.parent),
 				      .upper = s.is_diff ? str_from(s.upper) : name,
 			      }));
-		name = s.is_diff ? STR_NONE : str_from(s.parent);
+		if (!s.is_diff)
+			vec_push(&todo, str_from(s.parent));
 	}
-	return NULL;
+	vec_fini(&todo);
+	return e;
 }
 
 static struct err *open_tree(struct csnapshotter *cs, struct str name, struct localmount **ret)
@@ -470,6 +502,7 @@ static struct err *apply_step(struct csnapshotter *cs, struct ctx *ctx, const st
 	else
 		TRY(open_nothing(&nothing));
 	linker_init(&k, to);
+	k.copies = true;
 	e = changes_between(ctx, low ? localmount_dirfd(low) : -1,
 			    up ? localmount_dirfd(up) : nothing, linker_change, &k);
 	if (!e)
@@ -513,16 +546,21 @@ static struct err *c_merge(struct snapshotter *sn, struct ctx *ctx, struct str n
 	struct csnap first;
 	struct err *e;
 	SCOPED_ARENA(a);
+	SCOPED_BUF(merged, MERGED_MAX);
+	struct csnap as = { 0 };
 	size_t from;
 
+	for (size_t i = 0; i < n; i++)
+		buf_addf(&merged, "%s%.*s", i ? "," : "", STR_ARG(parents[i]));
+	if (!merged.overflow)
+		as.merged = (char *)buf_cstr(&merged);
 	TRY(find(cs, &a, parents[0], &first));
 	from = first.is_diff ? 0 : 1;
 	e = NULL;
 	for (size_t i = n; i-- > from && !e;)
 		e = add_steps(cs, &a, parents[i], &steps);
 	if (!e)
-		e = run_steps(cs, ctx, name, from ? parents[0] : STR_NONE, &steps,
-			      &(struct csnap) { 0 });
+		e = run_steps(cs, ctx, name, from ? parents[0] : STR_NONE, &steps, &as);
 	vec_fini(&steps);
 	return err_wrap(e, "failed to merge");
 }
@@ -586,6 +624,7 @@ static void note_listed(struct csnapshotter *cs, const Ctd__SnapshotInfo *i)
 								: SNAPSHOT_COMMITTED;
 	s.lower = PROTO_MAP_GET(i->n_labels, i->labels, LABEL_LOWER);
 	s.upper = PROTO_MAP_GET(i->n_labels, i->labels, LABEL_UPPER);
+	s.merged = PROTO_MAP_GET(i->n_labels, i->labels, LABEL_MERGED);
 	s.is_diff = s.lower || s.upper;
 	if (s.is_diff && !s.lower)
 		s.lower = (char *)"";

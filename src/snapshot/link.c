@@ -73,6 +73,7 @@ void linker_fini(struct linker *k)
 		free(d->path);
 	vec_fini(&k->dirs);
 	map_fini(&k->made, NULL);
+	map_fini(&k->copied, free);
 }
 
 static struct err *go_to(struct linker *k, struct str path)
@@ -155,6 +156,48 @@ static struct err *find_source(const struct linker *k, const struct change *c, i
 	return fd_dup(c->dir->fd, ret_dirfd);
 }
 
+/* Another name for the copy that there is. *ret false: it is not there any more. */
+static struct err *link_to_copy(struct linker *k, const char *first, const char *name, bool *ret)
+{
+	CLEANUP_FD int fd = -1;
+	struct err *e = inroot_open(k->root, str_from(first), O_PATH | O_NOFOLLOW, 0, &fd);
+	char path[FD_PATH_MAX];
+
+	*ret = false;
+	if (e) {
+		err_free(e);
+		return NULL;
+	}
+	if (linkat(AT_FDCWD, fd_path(fd, NULL, path), k->fd, name, AT_SYMLINK_FOLLOW) < 0)
+		return errno == EMLINK || errno == EXDEV ? NULL : err_errno(errno, "link %s", name);
+	*ret = true;
+	return NULL;
+}
+
+static struct err *copy_file(struct linker *k, const struct change *c)
+{
+	struct {
+		dev_t dev;
+		ino_t ino;
+	} inode = { 0 };
+	struct str key = str_make(&inode, sizeof(inode));
+	const char *first;
+	bool done = false;
+
+	if (c->st->st_nlink < 2)
+		return link_file(c->dir->fd, k->fd, c->name);
+	inode.dev = c->st->st_dev;
+	inode.ino = c->st->st_ino;
+	first = map_get(&k->copied, key);
+	if (first)
+		TRY(link_to_copy(k, first, c->name, &done));
+	if (done)
+		return NULL;
+	TRY(link_file(c->dir->fd, k->fd, c->name));
+	free(map_put(&k->copied, key, mem_strndup(c->path.ptr, c->path.len)));
+	return NULL;
+}
+
 struct err *linker_change(void *arg, const struct change *c)
 {
 	struct linker *k = arg;
@@ -173,6 +216,8 @@ struct err *linker_change(void *arg, const struct change *c)
 		return make_dir(k, c->path, c->name, from, c->st);
 	}
 	TRY(rmtree(k->fd, c->name));
+	if (k->copies)
+		return copy_file(k, c);
 	if (!k->sources.n)
 		return link_file(c->dir->fd, k->fd, c->name);
 	TRY(find_source(k, c, &from));

@@ -21,6 +21,10 @@ struct linker {
 	/* Deletions become whiteouts (an upper directory); else they delete. */
 	bool whiteouts;
 	bool userxattr;
+	/* Files are copied, as root is on another file system than the upper tree: what are names
+	 * of one file there become names of one copy. */
+	bool copies;
+	struct map copied; /* inode -> heap path of its copy in root */
 	/* Directories whose times are to be set at the end. */
 	VEC(struct linked_dir {
 		char *path;
