@@ -75,6 +75,8 @@ struct cache_fetcher {
 	void (*ref)(void *arg);
 	void (*unref)(void *arg);
 	void *arg;
+	/* Told when a layer is unpacked, instead of those who asked for it; may be NULL. */
+	void (*unpacking)(void *arg, const struct oci_descriptor *desc, bool done);
 	/* Only for a record that has no other way to its tree. For one that holds records of
 	 * another cache, which may in turn come to hold this one. */
 	bool last_resort;

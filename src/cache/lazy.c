@@ -361,12 +361,32 @@ static bool stands_on(const struct record *top, const struct record *r)
 	return top == r;
 }
 
+/* The latest fetcher that wants to know; a reference. */
+static bool own_reporter(struct cache *c, struct record *r, struct cache_fetcher *ret)
+{
+	LOCKED(&c->lock);
+	for (size_t i = r->fetchers.len; i-- > 0;) {
+		if (!r->fetchers.items[i].unpacking)
+			continue;
+		*ret = r->fetchers.items[i];
+		ret->ref(ret->arg);
+		return true;
+	}
+	return false;
+}
+
 void materialise_report(struct cache *c, struct record *r, const struct oci_descriptor *d,
 			bool done)
 {
 	VEC(struct subscriber *) all = VEC_INIT;
 	char id[DIGEST_TEXT_MAX];
+	struct cache_fetcher own;
 
+	if (own_reporter(c, r, &own)) {
+		own.unpacking(own.arg, d, done);
+		own.unref(own.arg);
+		return;
+	}
 	lock_take(&c->lock);
 	list_each (&c->subscribers, n) {
 		struct subscriber *s = list_entry(n, struct subscriber, link);

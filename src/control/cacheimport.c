@@ -29,7 +29,7 @@ static struct result *result_of(void *arg, struct cache_ref *take_ref)
 
 static struct err *fetch(void *arg, struct ctx *ctx, const struct oci_descriptor *d)
 {
-	return image_origin_fetch(arg, ctx, d);
+	return image_origin_fetch(arg, ctx, d, NULL);
 }
 
 static void origin_ref(void *arg)

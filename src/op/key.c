@@ -56,8 +56,6 @@ static void report_unlazy(void *arg, const char *id, const char *action, int64_t
 	progress_status(u->progress, &(struct progress_status) {
 					     .id = buf_str(&name),
 					     .name = str_from(action),
-					     .current = current,
-					     .total = total,
 					     .started_ns = u->start,
 					     .completed_ns = done ? clock_wall() : 0,
 				     });

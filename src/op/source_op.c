@@ -34,12 +34,89 @@ static void log_line(void *arg, int stream, struct str data)
 	progress_log(r->env->progress, stream, data);
 }
 
+/* ---- work that outlives the call ---- */
+
+struct tracker {
+	struct source_tracker base;
+	struct ref ref;
+	struct vprogress *progress;
+	struct lock lock;
+	size_t at_work;
+};
+
+static void tracker_start(struct source_tracker *t)
+{
+	struct tracker *k = container_of(t, struct tracker, base);
+
+	lock_take(&k->lock);
+	if (!k->at_work++)
+		vprogress_start(k->progress);
+	lock_drop(&k->lock);
+}
+
+static void tracker_status(struct source_tracker *t, const char *id, const char *name,
+			   int64_t current, int64_t total, int64_t started_ns, bool done)
+{
+	struct tracker *k = container_of(t, struct tracker, base);
+
+	progress_status(k->progress, &(struct progress_status) {
+					     .id = str_from(id),
+					     .name = str_from(name),
+					     .current = current,
+					     .total = total,
+					     .started_ns = started_ns,
+					     .completed_ns = done ? clock_wall() : 0,
+				     });
+}
+
+static void tracker_stop(struct source_tracker *t, const struct err *e)
+{
+	struct tracker *k = container_of(t, struct tracker, base);
+
+	lock_take(&k->lock);
+	if (!--k->at_work)
+		vprogress_complete(k->progress, false, e);
+	lock_drop(&k->lock);
+}
+
+static void tracker_ref(struct source_tracker *t)
+{
+	ref_get(&container_of(t, struct tracker, base)->ref);
+}
+
+static void tracker_unref(struct source_tracker *t)
+{
+	struct tracker *k = container_of(t, struct tracker, base);
+
+	if (!ref_put(&k->ref))
+		return;
+	vprogress_unref(k->progress);
+	lock_fini(&k->lock);
+	free(k);
+}
+
+static struct source_tracker *track(void *arg)
+{
+	struct reporting *r = arg;
+	struct tracker *k = NEW(struct tracker);
+
+	k->base = (struct source_tracker) {
+		tracker_start, tracker_status, tracker_stop, tracker_ref, tracker_unref,
+	};
+	ref_init(&k->ref);
+	k->progress = vprogress_ref(r->env->progress);
+	lock_init(&k->lock, LOCK_OP);
+	return &k->base;
+}
+
+/* ---- the calls ---- */
+
 static struct err *source_cache_key(struct op *op, const struct op_env *env, unsigned index,
 				    struct cache_key_info *ret)
 {
 	struct source_op *o = container_of(op_base_of(op), struct source_op, base);
 	struct reporting reporting = { env, clock_wall() };
-	struct source_progress p = { report, log_line, &reporting };
+	struct source_progress p = { report, log_line, &reporting, track };
 	struct source_env senv = { env->ctx, op_sessions(env), &p };
 	struct source_key key = { 0 };
 	SCOPED_ARENA(a);
@@ -66,7 +143,7 @@ static struct err *source_run(struct op *op, const struct op_env *env, struct re
 {
 	struct source_op *o = container_of(op_base_of(op), struct source_op, base);
 	struct reporting reporting = { env, clock_wall() };
-	struct source_progress p = { report, log_line, &reporting };
+	struct source_progress p = { report, log_line, &reporting, track };
 	struct source_env senv = { env->ctx, op_sessions(env), &p };
 	struct cache_ref *ref = NULL;
 

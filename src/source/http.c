@@ -204,12 +204,23 @@ struct download {
 	bool not_modified;
 };
 
-static int64_t parse_http_date(struct arena *a, struct str s)
+/* In any of HTTP's forms. */
+static int64_t parse_http_date(struct str s)
 {
-	struct tm tm = { 0 };
-	const char *end = strptime(str_cstr(a, s), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	int64_t ns;
 
-	return s.len && end ? (int64_t)timegm(&tm) * NSEC_PER_SEC : 0;
+	return httpc_date(s, &ns) ? ns : 0;
+}
+
+static struct str http_date(struct arena *a, int64_t wall_ns)
+{
+	time_t t = (time_t)(wall_ns / NSEC_PER_SEC);
+	char text[64];
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	return str_dup(
+		a, str_make(text, strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm)));
 }
 
 static struct str url_name(struct str url)
@@ -294,7 +305,7 @@ static struct err *finish(struct download *d, struct str etag)
 {
 	struct http_instance *i = d->i;
 	SCOPED_ARENA(a);
-	int64_t t = parse_http_date(&a, i->last_modified);
+	int64_t t = parse_http_date(i->last_modified);
 	struct timespec ts[2] = { clock_to_timespec(t), clock_to_timespec(t) };
 
 	i->got = hasher_sum(d->hasher);
@@ -401,7 +412,8 @@ static struct err *get(struct http_instance *i, const struct source_env *env)
 	rq.n_headers += found;
 	TRY(find_known(i, &a, &known, &n_known));
 	for (size_t k = 0; k < n_known; k++)
-		if (known[k].etag.len)
+		if (known[k].etag.len &&
+		    (!digest_is_set(&i->checksum) || digest_eq(&known[k].digest, &i->checksum)))
 			buf_addf(&etags, "%s%.*s", etags.len ? ", " : "", STR_ARG(known[k].etag));
 	if (etags.len && !etags.overflow)
 		h[rq.n_headers++] = (struct httpc_header) { STR("If-None-Match"), buf_str(&etags) };
@@ -411,6 +423,8 @@ static struct err *get(struct http_instance *i, const struct source_env *env)
 
 		for (size_t k = 0; k < n_known; k++)
 			if ((!etag.len || str_eq(etag, known[k].etag)) &&
+			    (!digest_is_set(&i->checksum) ||
+			     digest_eq(&known[k].digest, &i->checksum)) &&
 			    use_known(i, env->ctx, &known[k]))
 				return NULL;
 		return err_new(ERR_UNKNOWN, "invalid response status 304");
@@ -428,6 +442,7 @@ static struct err *cache_key(struct source_instance *si, const struct source_env
 	struct http_instance *i = container_of(si, struct http_instance, base);
 	SCOPED_BUF(b, MIB);
 	struct json_out j;
+	struct digest d;
 
 	(void)index;
 	if (!digest_is_set(&i->checksum))
@@ -444,13 +459,26 @@ static struct err *cache_key(struct source_instance *si, const struct source_env
 	json_kint(&j, "UID", i->uid);
 	json_kint(&j, "GID", i->gid);
 	json_kstr(&j, "Checksum", str_from(digest_text(&i->got, a)));
-	if (i->last_modified.len)
-		json_kstr(&j, "LastModTime", i->last_modified);
+	if (parse_http_date(i->last_modified))
+		json_kstr(&j, "LastModTime", http_date(a, parse_http_date(i->last_modified)));
 	if (i->auth_secret.len)
 		json_kstr(&j, "AuthHeaderSecret", i->auth_secret);
+	if (i->n_headers)
+		json_key(&j, STR("Header"));
+	if (i->n_headers)
+		json_arr_begin(&j);
+	for (size_t k = 0; k < i->n_headers; k++) {
+		json_obj_begin(&j);
+		json_kstr(&j, "Name", i->headers[k].name);
+		json_kstr(&j, "Value", i->headers[k].value);
+		json_obj_end(&j);
+	}
+	if (i->n_headers)
+		json_arr_end(&j);
 	json_obj_end(&j);
 	TRY(buf_check(&b, "http key"));
-	ret->key = str_dup(a, buf_str(&b));
+	d = digest_sha256(buf_str(&b));
+	ret->key = str_from(digest_text(&d, a));
 	ret->pin = str_from(digest_text(&i->got, a));
 	ret->done = true;
 	return NULL;
@@ -522,7 +550,7 @@ static struct err *metadata(struct source_instance *si, const struct source_env 
 	ret->filename = str_dup(a, i->filename.len   ? i->filename
 				   : i->got_name.len ? i->got_name
 						     : http_safe_name(a, url_name(i->url)));
-	ret->last_modified_ns = parse_http_date(a, i->last_modified);
+	ret->last_modified_ns = parse_http_date(i->last_modified);
 	return o->checksum_algo ? sum_with_suffix(i, env, o, &ret->suffixed) : NULL;
 }
 

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "source/imagefetch.h"
 #include "source/imagemeta.h"
 
 struct image_source {
@@ -199,21 +200,6 @@ static struct err *cache_key(struct source_instance *si, const struct source_env
 
 /* ---- the tree ---- */
 
-static struct err *fetch(void *arg, struct ctx *ctx, const struct oci_descriptor *d)
-{
-	return image_origin_fetch(arg, ctx, d);
-}
-
-static void fetcher_ref(void *arg)
-{
-	(void)image_origin_ref(arg);
-}
-
-static void fetcher_unref(void *arg)
-{
-	image_origin_unref(arg);
-}
-
 static int64_t created_of(struct str config)
 {
 	SCOPED_JSON(root);
@@ -226,18 +212,14 @@ static int64_t created_of(struct str config)
 	return ns;
 }
 
-static struct err *snapshot(struct source_instance *si, const struct source_env *env,
-			    struct cache_ref **ret)
+static struct err *make_layers(struct image_instance *i, const struct source_env *env,
+			       const struct cache_fetcher *f, struct cache_ref **ret)
 {
-	struct image_instance *i = container_of(si, struct image_instance, base);
-	struct cache_fetcher f = { fetch, fetcher_ref, fetcher_unref, NULL };
 	struct cache_ref *parent = NULL;
 	SCOPED_ARENA(a);
 	struct cache_opts o = { .type = i->record_type };
 	int64_t created;
 
-	TRY(resolve(i, env));
-	f.arg = i->origin;
 	created = created_of(i->meta.config);
 	o.description = str_from(arena_printf(&a, "pulled from %s", imageref_format(&a, &i->ref)));
 	o.created_ns = created;
@@ -247,7 +229,7 @@ static struct err *snapshot(struct source_instance *si, const struct source_env 
 					.chain_id = image_chain_id(i->meta.diff_ids, k + 1) };
 		struct cache_ref *next;
 		struct err *e =
-			cache_get_by_blob(i->src->cache, env->ctx, parent, &b, &f, &o, &next);
+			cache_get_by_blob(i->src->cache, env->ctx, parent, &b, f, &o, &next);
 
 		cache_ref_release(parent);
 		if (e)
@@ -256,6 +238,24 @@ static struct err *snapshot(struct source_instance *si, const struct source_env 
 	}
 	*ret = parent;
 	return NULL;
+}
+
+static struct err *snapshot(struct source_instance *si, const struct source_env *env,
+			    struct cache_ref **ret)
+{
+	struct image_instance *i = container_of(si, struct image_instance, base);
+	struct source_tracker *t;
+	struct cache_fetcher f;
+	struct err *e;
+
+	TRY(resolve(i, env));
+	t = env->progress && env->progress->track ? env->progress->track(env->progress->arg) : NULL;
+	f = imagefetch_new(i->origin, t);
+	if (t)
+		t->unref(t);
+	e = make_layers(i, env, &f, ret);
+	f.unref(f.arg);
+	return e;
 }
 
 static const struct source_instance_ops instance_ops = {

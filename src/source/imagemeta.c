@@ -122,7 +122,7 @@ static void origin_auth(const struct image_origin *o, struct arena *a, struct se
 }
 
 struct err *image_origin_fetch(struct image_origin *o, struct ctx *ctx,
-			       const struct oci_descriptor *d)
+			       const struct oci_descriptor *d, const struct registry_progress *p)
 {
 	SCOPED_ARENA(a);
 	struct session_auth auth;
@@ -132,7 +132,7 @@ struct err *image_origin_fetch(struct image_origin *o, struct ctx *ctx,
 	if (!o->registry)
 		return fetch_layout(o, ctx, d);
 	origin_auth(o, &a, &auth);
-	return registry_fetch(o->registry, ctx, &o->ref, d, o->store, &auth.auth, NULL);
+	return registry_fetch(o->registry, ctx, &o->ref, d, o->store, &auth.auth, p);
 }
 
 struct err *image_resolve_parse(struct str text, enum image_resolve *ret)
@@ -192,7 +192,7 @@ static struct err *read_small(struct image_origin *o, struct ctx *ctx,
 {
 	SCOPED_BUF(b, max);
 
-	TRY(image_origin_fetch(o, ctx, d));
+	TRY(image_origin_fetch(o, ctx, d, NULL));
 	TRY(content_read_blob(o->store, ctx, &d->digest, max, &b));
 	*ret = str_dup(a, buf_str(&b));
 	return NULL;
@@ -239,7 +239,7 @@ static struct err *resolve_root(struct image_origin *o, struct ctx *ctx, struct 
 		/* A layout is addressed by digest only; fetched whole, then looked at. */
 		struct oci_descriptor d = { .digest = o->ref.digest };
 
-		TRY(image_origin_fetch(o, ctx, &d));
+		TRY(image_origin_fetch(o, ctx, &d, NULL));
 		TRY(root_from_store(o, ctx, a, ret, &found));
 		return found ? NULL
 			     : err_new(ERR_NOT_FOUND, "%s: not found",

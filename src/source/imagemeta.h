@@ -49,7 +49,8 @@ void image_origin_unref(struct image_origin *o); /* NULL is fine */
 void image_origin_unrefp(struct image_origin **o);
 /* Makes a blob available in the store. */
 struct err *image_origin_fetch(struct image_origin *o, struct ctx *ctx,
-			       const struct oci_descriptor *d) ERR_RESULT;
+			       const struct oci_descriptor *d,
+			       const struct registry_progress *p) ERR_RESULT;
 /* What the reference of a registry's origin names now. */
 struct err *image_origin_resolve(struct image_origin *o, struct ctx *ctx, struct arena *a,
 				 struct oci_descriptor *ret) ERR_RESULT;

@@ -11,6 +11,17 @@
 #include "codec/platform.h"
 #include "session/session.h"
 
+/* The step, for work that goes on after the call or comes much later: counted. Whatever starts is
+ * stopped; the step shows as being at work meanwhile. */
+struct source_tracker {
+	void (*start)(struct source_tracker *t);
+	void (*status)(struct source_tracker *t, const char *id, const char *name, int64_t current,
+		       int64_t total, int64_t started_ns, bool done);
+	void (*stop)(struct source_tracker *t, const struct err *e);
+	void (*ref)(struct source_tracker *t);
+	void (*unref)(struct source_tracker *t);
+};
+
 /* Where an instance reports; all calls may come from several threads. */
 struct source_progress {
 	/* id is unique in the step; total 0 when unknown; done: completed now. The first report of
@@ -19,6 +30,8 @@ struct source_progress {
 		       bool done);
 	void (*log)(void *arg, int stream, struct str data);
 	void *arg;
+	/* A reference; NULL: there is none. */
+	struct source_tracker *(*track)(void *arg);
 };
 /* NULL progress is fine. name: what is being done, or "". */
 void source_status(const struct source_progress *p, const char *id, const char *name,
