@@ -82,12 +82,6 @@ static struct err *image_export(struct exporter *e, const struct exporter_env *e
 	TRY(buf_check(&names, "image names"));
 	if (store)
 		TRY(image_store_add(env, &x->image, x->refs, x->n_refs, x->unpack));
-	for (size_t i = 0; i < x->n_refs && !store; i++) {
-		char *id = arena_printf(&a, "naming to %s", imageref_format(&a, &x->refs[i]));
-
-		progress_status_done(env->progress, str_from(id),
-				     progress_status_begin(env->progress, str_from(id)));
-	}
 	image_respond(env, &x->image, buf_str(&names));
 	return NULL;
 }
