@@ -48,7 +48,8 @@ struct control {
 	size_t running;    /* Solve calls */
 	bool sweeping;     /* a prune that needs that there are none */
 	int64_t last_gc_ns;
-	bool gc_pending, gc_watching;
+	bool gc_pending, gc_watching; /* each is a task that is there */
+	bool gc_again;                /* another build has ended since the collection began */
 };
 
 void control_init(struct control *c);
@@ -59,6 +60,8 @@ extern const size_t control_n_methods;
 
 /* One second after start and after each build, at most once a minute. */
 void control_schedule_gc(struct control *c);
+/* Once c->ctx is cancelled: waits for collections to end. Before what they use is gone. */
+void control_wait_gc(struct control *c);
 /* Called when a build begins: while there are any, the policies are also applied when less is free
  * than one of them wants. */
 void control_watch_disk(struct control *c);

@@ -60,9 +60,8 @@ static bool is_short(struct control *c)
 	return is;
 }
 
-static struct err *run_gc(struct ctx *ctx, void *arg)
+static struct err *wait_for_turn(struct control *c, struct ctx *ctx)
 {
-	struct control *c = arg;
 	int64_t when = clock_now() + GC_DELAY;
 	struct err *e = NULL;
 
@@ -74,12 +73,30 @@ static struct err *run_gc(struct ctx *ctx, void *arg)
 		/* Sooner when there is need. */
 		e = ctx_sleep(ctx, MIN(MAX(when - clock_now(), INT64_C(0)), GC_DELAY));
 	} while (!e && clock_now() < when && !is_short(c));
-	lock_take(&c->lock);
-	c->gc_pending = false;
-	lock_drop(&c->lock);
-	TRY(e);
-	collect(c, ctx);
-	return NULL;
+	return e;
+}
+
+static struct err *run_gc(struct ctx *ctx, void *arg)
+{
+	struct control *c = arg;
+
+	for (;;) {
+		struct err *e = wait_for_turn(c, ctx);
+
+		lock_take(&c->lock);
+		c->gc_again = false;
+		lock_drop(&c->lock);
+		if (!e)
+			collect(c, ctx);
+		lock_take(&c->lock);
+		if (e || !c->gc_again) {
+			c->gc_pending = false;
+			cond_broadcast(&c->builds_changed);
+			lock_drop(&c->lock);
+			return e;
+		}
+		lock_drop(&c->lock);
+	}
 }
 
 static bool has_rules(const struct control *c)
@@ -98,7 +115,7 @@ void control_schedule_gc(struct control *c)
 		return;
 	lock_take(&c->lock);
 	start = !c->gc_pending;
-	c->gc_pending = true;
+	c->gc_pending = c->gc_again = true;
 	lock_drop(&c->lock);
 	if (start)
 		task_go(c->ctx, "gc", run_gc, c);
@@ -112,17 +129,25 @@ static struct err *watch(struct ctx *ctx, void *arg)
 
 	for (;;) {
 		struct err *e = ctx_sleep(ctx, WATCH_PERIOD);
-		bool go_on;
 
 		lock_take(&c->lock);
-		go_on = c->running && !e;
-		c->gc_watching = go_on;
-		lock_drop(&c->lock);
-		if (!go_on)
+		if (e || !c->running) {
+			c->gc_watching = false;
+			cond_broadcast(&c->builds_changed);
+			lock_drop(&c->lock);
 			return e;
+		}
+		lock_drop(&c->lock);
 		if (is_short(c))
 			collect(c, ctx);
 	}
+}
+
+void control_wait_gc(struct control *c)
+{
+	LOCKED(&c->lock);
+	while (c->gc_pending || c->gc_watching)
+		cond_wait_uninterrupted(&c->builds_changed, &c->lock);
 }
 
 void control_watch_disk(struct control *c)

@@ -312,6 +312,8 @@ static void close_all(struct daemon *d)
 {
 	if (d->server)
 		grpc_server_free(d->server);
+	if (d->control_made)
+		control_wait_gc(&d->control);
 	if (d->solver)
 		solver_free(d->solver);
 	if (d->control_made)
