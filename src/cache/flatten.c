@@ -70,10 +70,11 @@ static struct err *flatten(struct flattening *f, struct record *r, unsigned dept
 	if (depth > LIMIT_FLAT_DEPTH)
 		return err_new(ERR_RESOURCE_EXHAUSTED, "merges are nested more than %d deep",
 			       LIMIT_FLAT_DEPTH);
-	/* Down the chain to what is no plain layer. */
-	for (; r; r = r->kind == RECORD_LAYER && r->n_parents ? r->parents[0] : NULL) {
-		vec_push(&chain, r);
-		if (r->kind != RECORD_LAYER)
+	/* Down the chain to what is no plain layer. (The key is the bytes of r itself.) */
+	for (struct record *x = r; x;
+	     x = x->kind == RECORD_LAYER && x->n_parents ? x->parents[0] : NULL) {
+		vec_push(&chain, x);
+		if (x->kind != RECORD_LAYER)
 			break;
 	}
 	*ret = list = NEW(struct record_vec);

@@ -35,7 +35,8 @@ def run(soak):
             builds.append(Build(soak.rng, number, base, soak.dir))
         r = Running(soak, d, builds, soak.rng.choice([1, 2, 2, 3]))
         time.sleep(soak.rng.random() ** 2 * 3)
-        if soak.rng.random() < 0.1:
+        pruned = soak.rng.random() < 0.1
+        if pruned:
             d.ctl("prune", "--keep-storage", str(soak.rng.choice([1, 5, 20])), check=False)
             finished = []
         d.stop(signal.SIGKILL)
@@ -45,7 +46,8 @@ def run(soak):
                 continue
             bad, b.sums = b.check_result(b.read_result())
             soak.check(f"round {i}: export of {b.name}", bad is None, bad)
-        finished += r.done
+        if not pruned:
+            finished += r.done
         if i % 3 == 0 or not soak.short:
             bad = storecheck(soak, d.root)
             soak.check(f"round {i}: store", bad is None, bad)

@@ -67,7 +67,7 @@ static void diffs(void **state)
 	struct cache_ref *a = env_layer(e, NULL, "f", "1"), *b = env_layer(e, a, "g", "2");
 	struct cache_ref *c = env_layer(e, b, "h", "3"), *other = env_layer(e, NULL, "o", "4");
 	struct cache_compress o = { .type = COMPRESSION_GZIP, .level = -1, .epoch_s = -1 };
-	struct cache_ref *d, *m;
+	struct cache_ref *d, *m, *top;
 	struct cache_layer *l, *l2;
 	size_t n;
 
@@ -106,6 +106,23 @@ static void diffs(void **state)
 	env_expect(e, m, "f", NULL);
 	cache_ref_release(m);
 	cache_ref_release(d);
+
+	/* lower is a merge, and below upper; what stands on a merge beside that merge itself */
+	m = merge(e, other, c);
+	top = env_layer(e, m, "t", "5");
+	OK(cache_diff(e->c, e->ctx, m, top, NULL, &d));
+	OK(cache_ref_layers(d, e->ctx, &e->a, &o, &l, &n));
+	assert_int_equal(n, 1);
+	assert_ptr_equal(l[0].ref, top);
+	cache_ref_release(d);
+	d = merge(e, top, m);
+	OK(cache_ref_layers(d, e->ctx, &e->a, &o, &l, &n));
+	assert_int_equal(n, 5 + 4);
+	assert_ptr_equal(l[4].ref, top);
+	assert_ptr_equal(l[8].ref, c);
+	cache_ref_release(d);
+	cache_ref_release(top);
+	cache_ref_release(m);
 
 	/* nothing is left of lower */
 	OK(cache_diff(e->c, e->ctx, a, NULL, NULL, &d));
