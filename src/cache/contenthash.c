@@ -274,6 +274,77 @@ struct err *contenthash_checksum(struct cache *c, struct ctx *ctx, struct cache_
 	return e;
 }
 
+/* ---- what it is made of ---- */
+
+static void give_part(struct hashtree *t, uint32_t i, bool all_below,
+		      void (*each)(void *arg, const struct contenthash_part *p), void *arg)
+{
+	SCOPED_ARENA(a);
+	const struct hashnode *n = hashtree_node(t, i);
+
+	each(arg, &(struct contenthash_part) {
+			  .path = i ? hashtree_path(t, i, &a) : STR("/"),
+			  .digest = all_below ? hashtree_content(t, n) : n->digest,
+			  .all_below = all_below,
+		  });
+}
+
+/* Directories are gone into, one level after the other, while there is room for all they have. */
+static void walk_parts(struct hashtree *t, uint32_t top, size_t max,
+		       void (*each)(void *arg, const struct contenthash_part *p), void *arg)
+{
+	VEC(uint32_t) queue = VEC_INIT;
+
+	vec_push(&queue, top);
+	for (size_t at = 0; at < queue.len; at++) {
+		uint32_t i = queue.items[at];
+		const struct hashnode *n = hashtree_node(t, i);
+		bool known = n->type != HASH_DIR || n->flags & HASH_HAS_CONTENT;
+		bool enter = n->type == HASH_DIR && n->flags & HASH_SCANNED &&
+			     queue.len + n->count <= max;
+
+		if (!known)
+			continue;
+		give_part(t, i, n->type == HASH_DIR && !enter, each, arg);
+		for (uint32_t c = n->first; enter && c < n->first + n->count; c++)
+			vec_push(&queue, c);
+	}
+	vec_fini(&queue);
+}
+
+static struct err *parts(struct hashwork *w, struct str path, const struct contenthash_opts *o,
+			 size_t max, void (*each)(void *arg, const struct contenthash_part *p),
+			 void *arg)
+{
+	uint32_t node;
+	bool found;
+
+	if ((o->wildcard && glob_has_meta(path)) || o->n_include || o->n_exclude || o->n_required)
+		return hashwork_match_parts(w, path, o, max, each, arg);
+	TRY(hashwork_resolve(w, path, o->follow_links, &node, &found));
+	if (found)
+		walk_parts(w->tree, node, max, each, arg);
+	return NULL;
+}
+
+struct err *contenthash_parts(struct cache *c, struct ctx *ctx, struct cache_ref *ref,
+			      struct str path, const struct contenthash_opts *o, size_t max,
+			      void (*each)(void *arg, const struct contenthash_part *p), void *arg)
+{
+	struct hashwork w = { .cache = c, .ctx = ctx, .ref = ref, .rootfd = -1 };
+	struct err *e;
+
+	if (path.len > LIMIT_PATH || memchr(path.ptr ? path.ptr : "", 0, path.len))
+		return err_new(ERR_INVALID_ARGUMENT, "invalid path");
+	TRY(claim(ref->rec, ctx));
+	get_tree(ref->rec);
+	w.tree = ref->rec->tree;
+	e = parts(&w, path, o, max, each, arg);
+	hashwork_fini(&w);
+	unclaim(ref->rec);
+	return e;
+}
+
 /* ---- what a transfer knows ---- */
 
 struct err *contenthash_seed(struct cache *c, struct str record_id,

@@ -17,6 +17,18 @@ struct contenthash_opts {
 struct err *contenthash_checksum(struct cache *c, struct ctx *ctx, struct cache_ref *r,
 				 struct str path, const struct contenthash_opts *o,
 				 struct digest *ret) ERR_RESULT;
+/* What that checksum is made of, for people who want to know what has changed: the entries that
+ * count, those near the top first, max at most. `all_below`: the digest is of a directory with all
+ * that is in it, which was not gone into. Reads only what the checksum has not. */
+struct contenthash_part {
+	struct str path;       /* absolute; valid during the call */
+	const uint8_t *digest; /* 32 bytes */
+	bool all_below;
+};
+struct err *contenthash_parts(struct cache *c, struct ctx *ctx, struct cache_ref *r,
+			      struct str path, const struct contenthash_opts *o, size_t max,
+			      void (*each)(void *arg, const struct contenthash_part *p),
+			      void *arg) ERR_RESULT;
 /* Digest of one entry, for those who hash while they receive: header part from stat-like data, then
  * content. mode is POSIX (type and permission bits). Symlinks: linkname. */
 struct contenthash_entry {

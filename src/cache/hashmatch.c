@@ -326,6 +326,34 @@ static struct err *run(struct matcher *m, bool content_only, const struct conten
 	return sum(m, o->follow_links, ret);
 }
 
+struct err *hashwork_match_parts(struct hashwork *w, struct str path,
+				 const struct contenthash_opts *o, size_t max,
+				 void (*each)(void *arg, const struct contenthash_part *p),
+				 void *arg)
+{
+	SCOPED_ARENA(a);
+	struct matcher m = { .w = w, .a = &a };
+	struct digest whole;
+	struct err *e;
+
+	m.pattern = clean_key_path(&a, path);
+	m.prefix = o->wildcard ? plain_prefix(m.pattern) : m.pattern;
+	m.wildcard = m.prefix.len != m.pattern.len;
+	e = run(&m, str_has_suffix(path, STR("/")), o, &whole);
+	for (size_t i = 0; i < MIN(m.out.len, max) && !e; i++) {
+		const struct picked *p = &m.out.items[i];
+		struct contenthash_part part = { .path = p->path };
+		uint8_t digest[32];
+
+		e = digest_of(&m, p, o->follow_links, digest);
+		part.digest = digest;
+		if (!e)
+			each(arg, &part);
+	}
+	vec_fini(&m.out);
+	return e;
+}
+
 struct err *hashwork_match(struct hashwork *w, struct str path, const struct contenthash_opts *o,
 			   struct digest *ret)
 {

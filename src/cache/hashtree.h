@@ -104,6 +104,11 @@ void hashwork_fini(struct hashwork *w);
 /* ---- hashmatch.c: wildcards and patterns ---- */
 struct err *hashwork_match(struct hashwork *w, struct str path, const struct contenthash_opts *o,
 			   struct digest *ret) ERR_RESULT;
+/* What hashwork_match sums up. */
+struct err *hashwork_match_parts(struct hashwork *w, struct str path,
+				 const struct contenthash_opts *o, size_t max,
+				 void (*each)(void *arg, const struct contenthash_part *p),
+				 void *arg) ERR_RESULT;
 /* NOT_FOUND `"/path": not found`. */
 struct err *hash_not_found(struct str path) ERR_RESULT;
 

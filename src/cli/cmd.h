@@ -30,7 +30,8 @@ struct cmd {
 };
 
 extern const struct cmd cmd_build, cmd_du, cmd_prune, cmd_prune_histories, cmd_debug_workers,
-	cmd_debug_info, cmd_debug_histories, cmd_debug_logs, cmd_debug_get, cmd_dial_stdio;
+	cmd_debug_info, cmd_debug_histories, cmd_debug_logs, cmd_debug_get, cmd_debug_memory,
+	cmd_dial_stdio, cmd_explain;
 
 /* Parses a command's own flags. True when help was printed: then there is nothing to do. */
 struct err *cmd_flags(struct cli *c, const struct cmd *cmd, const struct flag *flags, size_t n,

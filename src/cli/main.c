@@ -14,10 +14,11 @@
 #define PACKAGE "github.com/moby/buildkit"
 
 static const struct cmd *const commands[] = {
-	&cmd_du, &cmd_prune, &cmd_prune_histories, &cmd_build, &cmd_dial_stdio,
+	&cmd_du, &cmd_prune, &cmd_prune_histories, &cmd_build, &cmd_dial_stdio, &cmd_explain,
 };
 static const struct cmd *const debug_commands[] = {
-	&cmd_debug_workers, &cmd_debug_info, &cmd_debug_histories, &cmd_debug_logs, &cmd_debug_get,
+	&cmd_debug_workers, &cmd_debug_info, &cmd_debug_histories,
+	&cmd_debug_logs,    &cmd_debug_get,  &cmd_debug_memory,
 };
 
 static const struct cmd *find(const struct cmd *const *list, size_t n, const char *name)

@@ -15,6 +15,9 @@
 /* Of the Dockerfile language that the built-in frontend speaks. */
 #define CONTROL_DOCKERFILE_VERSION "1.28.0"
 
+struct explain_store;
+struct kv;
+
 /* A worker, and how it is kept small. */
 struct control_worker {
 	struct worker *worker;
@@ -40,8 +43,11 @@ struct control {
 	const char *version, *revision;
 	const char *cgroup_parent;
 	const char *room_path; /* control/room.h */
+	struct kv *kv;
 
 	/* ---- own state ---- */
+	bool trim_pending;
+	struct explain_store *explain;
 	struct lock lock;
 	struct cond builds_changed;
 	struct map builds; /* ref -> struct gateway *, those that clients may drive */
@@ -70,6 +76,13 @@ struct err *control_prune_by(struct control *c, struct ctx *ctx, const struct wo
 			     const struct cache_prune *rules, size_t n,
 			     struct err *(*each)(void *arg, const struct cache_usage *u),
 			     void *arg) ERR_RESULT;
+
+/* Gives free memory back to the kernel, once, when no build has run for a moment. */
+void control_schedule_trim(struct control *c);
+
+/* ---- explainstore.c ---- */
+struct explain_store *explain_store_new(struct kv *kv);
+void explain_store_free(struct explain_store *s); /* NULL is fine */
 
 /* ---- shared by the RPC files ---- */
 Moby__Buildkit__V1__Types__WorkerRecord *control_worker_record(struct control *c, struct arena *a,
@@ -111,5 +124,7 @@ CONTROL_HANDLER(content_read_rpc);
 CONTROL_HANDLER(content_list_rpc);
 CONTROL_HANDLER(content_statuses_rpc);
 CONTROL_HANDLER(content_refuse_rpc);
+CONTROL_HANDLER(insight_explain);
+CONTROL_HANDLER(insight_memory);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/cacheexport.h"
+#include "control/explain.h"
 #include "grpc/message.h"
 
 /* ---- the request ---- */
@@ -222,8 +223,10 @@ static struct err *run(struct control *c, struct ctx *ctx, struct arena *a,
 		e = make_exporter(c, a, req, req->exporters[n], &exporters[n]);
 	if (!e)
 		e = build_new(c, ctx, a, req, &b);
-	if (!e)
+	if (!e) {
 		e = solve_and_export(b, exporters, n, response);
+		explain_note(b);
+	}
 	for (size_t i = 0; i < n; i++)
 		exporter_free(exporters[i]);
 	free(exporters);
@@ -267,6 +270,7 @@ struct err *control_solve(struct ctx *ctx, struct grpc_stream *s, void *arg)
 	for (size_t i = 0; i < c->n_workers && !e; i++)
 		e = cache_flush(c->workers[i].worker->cache, false);
 	control_schedule_gc(c);
+	control_schedule_trim(c);
 	if (!e)
 		e = reply(ctx, s, &response);
 	map_fini(&response, free);

@@ -4,6 +4,7 @@
 
 #define CONTROL "/moby.buildkit.v1.Control/"
 #define BRIDGE "/moby.buildkit.v1.frontend.LLBBridge/"
+#define INSIGHT "/buildkitc.v1.Insight/" /* our own */
 #define CONTENT "/containerd.services.content.v1.Content/"
 
 const struct grpc_method control_methods[] = {
@@ -33,6 +34,8 @@ const struct grpc_method control_methods[] = {
 	{ BRIDGE "ReadFileContainer", llbbridge_read_file_container },
 	{ BRIDGE "ReadDirContainer", llbbridge_read_dir_container },
 	{ BRIDGE "StatFileContainer", llbbridge_stat_file_container },
+	{ INSIGHT "Explain", insight_explain },
+	{ INSIGHT "Memory", insight_memory },
 	{ CONTENT "Info", content_info_rpc },
 	{ CONTENT "Read", content_read_rpc },
 	{ CONTENT "List", content_list_rpc },
@@ -49,13 +52,15 @@ void control_init(struct control *c)
 	lock_init(&c->lock, LOCK_CONTROL);
 	cond_init(&c->builds_changed);
 	map_init(&c->builds);
+	c->explain = explain_store_new(c->kv);
 	c->running = 0;
 	c->last_gc_ns = 0;
-	c->gc_pending = false;
+	c->gc_pending = c->trim_pending = false;
 }
 
 void control_fini(struct control *c)
 {
+	explain_store_free(c->explain);
 	map_fini(&c->builds, NULL);
 	cond_fini(&c->builds_changed);
 	lock_fini(&c->lock);

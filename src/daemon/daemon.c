@@ -223,6 +223,7 @@ static void make_control(struct daemon *d)
 		.version = buildkit_version,
 		.revision = buildkit_revision,
 		.cgroup_parent = first->config->default_cgroup_parent,
+		.kv = d->kv,
 		.room_path = arena_printf(&d->arena, "%s/room", cfg->root),
 	};
 	room_make(c->room_path);

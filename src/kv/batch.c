@@ -468,6 +468,9 @@ static void *timer_main(void *arg)
 		e = sync_to_locked(k, k->commit_seq);
 		failed = e;
 		err_free(e);
+		lock_drop(&k->lock);
+		lmdb_trim(k);
+		lock_take(&k->lock);
 	}
 	return NULL;
 }

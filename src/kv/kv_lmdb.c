@@ -10,6 +10,8 @@
 
 /* In an LMDB meta page (LMDB 0.9, 64 bit): page number, then the meta's transaction id. */
 #define META_TXN_ID 144
+#define META_MAGIC_AT 16
+#define META_MAGIC_LEN 8 /* with the version */
 /* A file of at least this many pages that is mostly free is copied at open. */
 #define COMPACT_PAGES 4096
 
@@ -269,6 +271,50 @@ static struct err *lmdb_view(struct kv *kv, kv_fn fn, void *arg)
 	mdb_txn_reset(t.mdb);
 	view_end(k, t.mdb);
 	return e;
+}
+
+/* Where LMDB has mapped the file: each page begins with its number. NULL if that is not so. */
+static char *find_map(const struct kv_lmdb *k, const void *in_page)
+{
+	uintptr_t page = (uintptr_t)in_page & ~(uintptr_t)(k->page_size - 1);
+	unsigned char resident;
+	MDB_envinfo info;
+	uint64_t number;
+	char *base;
+
+	(void)mdb_env_info(k->env, &info);
+	memcpy(&number, (const void *)page, sizeof(number));
+	if (number > info.me_last_pgno)
+		return NULL;
+	base = (char *)(page - number * k->page_size);
+	if (mincore(base, k->page_size, &resident) != 0 ||
+	    memcmp(base + META_MAGIC_AT, k->meta + META_MAGIC_AT, META_MAGIC_LEN) != 0)
+		return NULL;
+	return base;
+}
+
+static struct err *let_pages_go(struct kv_txn *txn, void *arg)
+{
+	struct kv_lmdb *k = arg;
+	struct lmdb_txn *t = container_of(txn, struct lmdb_txn, base);
+	MDB_val key, value;
+	MDB_cursor *c;
+	char *map;
+
+	if (mdb_cursor_open(t->mdb, k->dbi, &c))
+		return NULL;
+	if (!mdb_cursor_get(c, &key, &value, MDB_FIRST)) {
+		map = find_map(k, key.mv_data);
+		if (map)
+			(void)madvise(map, k->map_size, MADV_DONTNEED);
+	}
+	mdb_cursor_close(c);
+	return NULL;
+}
+
+void lmdb_trim(struct kv_lmdb *k)
+{
+	err_free(lmdb_view(&k->base, let_pages_go, k));
 }
 
 void lmdb_gate_close(struct kv_lmdb *k)

@@ -85,6 +85,9 @@ void lmdb_env_close(struct kv_lmdb *k);
 /* Stops views and waits for those under way. The caller has the baton. */
 void lmdb_gate_close(struct kv_lmdb *k);
 void lmdb_gate_open(struct kv_lmdb *k);
+/* Pages of the file that were read count as memory of the process until they are let go of: what is
+ * needed again comes back from the page cache. With no lock held. */
+void lmdb_trim(struct kv_lmdb *k);
 /* Doubles the map. The caller has the baton and no transaction. */
 struct err *lmdb_grow(struct kv_lmdb *k) ERR_RESULT;
 /* Copies what is in use into a data file of the next generation, and goes on with that. With the

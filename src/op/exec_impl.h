@@ -18,6 +18,8 @@ struct exec_op {
 
 /* ---- exec_key.c ---- */
 struct err *exec_op_make_key(struct exec_op *o);
+/* The message as it counts for the key: a copy without what is only about how it is run. */
+Pb__ExecOp *exec_op_key_message(const Pb__ExecOp *pb, struct arena *a);
 
 /* ---- exec_env.c ---- */
 /* The process, network, limits: all of the spec but the mounts. */

@@ -15,8 +15,7 @@ static bool is_default_cache(const Pb__Mount *m)
 	return str_eq(id, dest) || (str_cut(id, '/', &space, &rest) && str_eq(rest, dest));
 }
 
-/* A deep copy to change. */
-static Pb__ExecOp *stripped(const Pb__ExecOp *pb, struct arena *a)
+Pb__ExecOp *exec_op_key_message(const Pb__ExecOp *pb, struct arena *a)
 {
 	Pb__ExecOp *op = proto_dup(a, pb);
 	const Pb__Mount *m;
@@ -49,7 +48,7 @@ static struct digest exec_digest(struct exec_op *o)
 
 	key_json_begin(&k, "buildkit.exec.v0");
 	json_key(&k.j, STR("Exec"));
-	gojson_message(&k.j, &stripped(o->pb, &a)->base);
+	gojson_message(&k.j, &exec_op_key_message(o->pb, &a)->base);
 	key_json_platform(&k, &o->base.meta->platform);
 	return key_json_end(&k);
 }

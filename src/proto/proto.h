@@ -24,6 +24,7 @@
 #include "filesync.pb-c.h"
 #include "gateway.pb-c.h"
 #include "health.pb-c.h"
+#include "insight.pb-c.h"
 #include "ops.pb-c.h"
 #include "policy.pb-c.h"
 #include "policysession.pb-c.h"

@@ -201,7 +201,7 @@ static void tell_waiters(struct vstate *vs, bool dropped)
 			vprogress_complete(w->progress, false, w->err);
 		} else {
 			copy_outputs(vs->solver->results, &w->outputs, &vs->outputs);
-			w->ran = true;
+			w->ran = w->joined = true;
 			vprogress_cached(w->progress);
 		}
 	}

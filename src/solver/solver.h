@@ -99,6 +99,39 @@ struct walk_vertex {
 struct err *cache_key_walk(struct cache_key *k, struct ctx *ctx, struct arena *a,
 			   struct walk_vertex **ret, size_t *ret_n) ERR_RESULT;
 
+/* What became of the vertices of a job, for an account of it: at the end of the job, before
+ * job_discard, which ends what this points at. */
+enum vertex_fate {
+	VERTEX_UNUSED, /* nothing of it was needed */
+	VERTEX_CACHED, /* found, or had from equal work */
+	VERTEX_RAN,
+	VERTEX_FAILED,
+};
+struct job_input {
+	uint32_t vertex; /* position in the list; UINT32_MAX: not in it */
+	struct digest selector;
+	struct digest content; /* content key; unset: none was made */
+	const uint64_t *keys;  /* short forms of the keys that the input was known by */
+	size_t n_keys;
+	const void *arg;       /* cache_dep.arg */
+	struct result *result; /* borrowed; NULL if it was not needed */
+};
+struct job_vertex {
+	const struct vertex *vertex;
+	struct digest digest; /* as reported in progress */
+	struct op *op;        /* NULL: never made */
+	enum vertex_fate fate;
+	bool ignore_cache;
+	struct digest key; /* of the operation; unset: not known */
+	bool transient;    /* one of its keys stands on a random digest: never stored */
+	struct job_input *inputs;
+	size_t n_inputs;
+	const char *error;     /* NULL: none */
+	const char *result_id; /* of an output of it, or NULL */
+};
+struct err *job_vertices(struct job *j, struct ctx *ctx, struct arena *a, struct job_vertex **ret,
+			 size_t *ret_n) ERR_RESULT;
+
 /* The same as cache records, for export. Inputs come first; those of the key itself are last. */
 struct export_link {
 	uint32_t record;

@@ -116,6 +116,7 @@ struct vstate {
 	struct list waiters;
 	struct list running; /* with those of equal op digest, in solver->running */
 	bool ran;
+	bool joined; /* what ran was the equal work of another */
 	struct op_outputs outputs;
 
 	struct err *err; /* final */
