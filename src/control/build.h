@@ -15,7 +15,8 @@ struct build {
 	struct session_group *sessions;
 	struct str session_id, ref;
 	unsigned entitlements;
-	struct policy *policy; /* of sources; NULL: all go */
+	Moby__Buildkit__V1__BuildHistoryRecord *record; /* in arena; NULL: none is kept */
+	struct policy *policy;                          /* of sources; NULL: all go */
 	struct entitlement_devices devices;
 	bool proxy_network;
 	const Moby__Buildkit__V1__SolveRequest *req; /* in arena */
@@ -53,6 +54,14 @@ struct err *lazyref_cache_ref(struct bridge_ref *r, struct ctx *ctx,
 			      struct cache_ref **ret) ERR_RESULT;
 /* The key of what was evaluated, borrowed; NULL for an empty tree. */
 struct cache_key *lazyref_key(struct bridge_ref *r);
+
+/* ---- its record (record.c); nothing where no history is kept ---- */
+void build_record_begin(struct build *b);
+void build_record_result(struct build *b, const struct frontend_result *result);
+/* What exporter number index answered. */
+void build_record_export(struct build *b, int index, const struct map *response);
+/* Closes the progress. failed may be NULL. */
+void build_record_end(struct build *b, const struct err *failed);
 
 /* ---- the bridge (bridge.c) ---- */
 /* Solves as a frontend would: a definition, a named frontend, or nothing. */

@@ -2,11 +2,12 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "control/history.h"
 #include "grpc/message.h"
 
 /* Read access to the workers' blobs. */
 
-/* The first that has the blob; the default one when none has. */
+/* The first that has the blob, build records last; the default worker when none has. */
 static struct content *store_with(struct control *c, struct ctx *ctx, const struct digest *d)
 {
 	for (size_t i = 1; i < c->n_workers; i++) {
@@ -15,6 +16,9 @@ static struct content *store_with(struct control *c, struct ctx *ctx, const stru
 		if (!content_has(cache_content(c->worker->cache), ctx, d) && content_has(s, ctx, d))
 			return s;
 	}
+	if (c->history && !content_has(cache_content(c->worker->cache), ctx, d) &&
+	    content_has(history_content(c->history), ctx, d))
+		return history_content(c->history);
 	return cache_content(c->worker->cache);
 }
 

@@ -44,6 +44,7 @@ struct control {
 	const char *cgroup_parent;
 	const char *room_path; /* control/room.h */
 	struct kv *kv;
+	struct history *history; /* of builds (control/history.h); NULL: none is kept */
 
 	/* ---- own state ---- */
 	bool trim_pending;

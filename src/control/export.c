@@ -365,6 +365,9 @@ struct err *build_export(struct build *b, struct frontend_result *result,
 	struct cache_key **keys;
 	struct err *e;
 
+	build_record_result(b, result);
+	if (n && result->n_attestations)
+		return err_new(ERR_UNIMPLEMENTED, "exporting attestations is not supported");
 	/* Everything is built, also when nobody takes it away. */
 	TRY(make_input(b, result, n > 0, &a, &in, &keys));
 	for (size_t i = 0; i < result->n_metadata; i++)
@@ -384,6 +387,7 @@ struct err *build_export(struct build *b, struct frontend_result *result,
 		e = send_all(&s);
 	}
 	for (size_t i = 0; i < n; i++) {
+		build_record_export(b, (int)i, &runs[i].response);
 		merge_response(response, &runs[i].response);
 		map_fini(&runs[i].response, free);
 		lock_fini(&runs[i].lock);

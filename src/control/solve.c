@@ -224,8 +224,10 @@ static struct err *run(struct control *c, struct ctx *ctx, struct arena *a,
 	if (!e)
 		e = build_new(c, ctx, a, req, &b);
 	if (!e) {
+		build_record_begin(b);
 		e = solve_and_export(b, exporters, n, response);
 		explain_note(b);
+		build_record_end(b, e);
 	}
 	for (size_t i = 0; i < n; i++)
 		exporter_free(exporters[i]);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/task.h"
 #include "base/version.h"
+#include "control/history.h"
 #include "control/room.h"
 #include "daemon/worker.h"
 #include "exec/native.h"
@@ -304,6 +305,15 @@ static struct err *open_all(struct daemon *d)
 	};
 	d->solver = solver_new(d->ctx, &sc);
 	make_control(d);
+	if (cfg->history_max_entries > 0)
+		TRYW(history_open(&(struct history_config) {
+					  .dir = arena_printf(&a, "%s/history", cfg->root),
+					  .kv = d->kv,
+					  .max_entries = cfg->history_max_entries,
+					  .max_age_ns = cfg->history_max_age_ns,
+				  },
+				  d->ctx, &d->control.history),
+		     "failed to open build history");
 	d->server =
 		grpc_server_new(d->loop, d->ctx, control_methods, control_n_methods, &d->control);
 	return serve_sockets(d);
@@ -317,6 +327,7 @@ static void close_all(struct daemon *d)
 		control_wait_gc(&d->control);
 	if (d->solver)
 		solver_free(d->solver);
+	history_close(d->control.history);
 	if (d->control_made)
 		control_fini(&d->control);
 	/* Lazy layers of one may hold records of another. */
