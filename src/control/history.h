@@ -1,7 +1,6 @@
 /* Build records: what was built, how it ended, its log. One record a Solve that is not internal;
- * kept in kv (table "history", packed BuildHistoryRecord by ref), the blobs in a store of their own,
- * so that no collection of garbage takes them.
- * Formats: the control API notes. Thread-safe. */
+ * kept in kv (table "history", packed BuildHistoryRecord by ref), the blobs in a store of their
+ * own, so that no collection of garbage takes them. Formats: the control API notes. Thread-safe. */
 #ifndef CONTROL_HISTORY_H
 #define CONTROL_HISTORY_H
 
@@ -52,8 +51,8 @@ struct history_listener;
 struct err *history_listen(struct history *h, struct ctx *ctx,
 			   const Moby__Buildkit__V1__BuildHistoryRequest *req,
 			   struct history_listener **ret) ERR_RESULT;
-/* The next event, a packed BuildHistoryEvent. *ret_eof: all that was there has been read (once; then
- * it waits for new ones). */
+/* The next event, a packed BuildHistoryEvent. *ret_eof: all that was there has been read (once;
+ * then it waits for new ones). */
 struct err *history_next(struct history_listener *l, struct ctx *ctx, struct buf *out,
 			 bool *ret_eof) ERR_RESULT;
 void history_unlisten(struct history_listener *l, struct ctx *ctx);

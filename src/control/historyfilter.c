@@ -1,5 +1,5 @@
-/* Filters of build records: entries are ORed, the comma-separated fields of one are ANDed. Times and
- * durations are compared here, the rest is containerd's syntax. */
+/* Filters of build records: entries are ORed, the comma-separated fields of one are ANDed. Times
+ * and durations are compared here, the rest is containerd's syntax. */
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/vec.h"
@@ -61,8 +61,8 @@ static struct err *parse_when(struct str text, struct when *ret, bool *ret_is)
 				continue;
 			*ret_is = true;
 			*ret = (struct when) { (enum when_field)f, (enum when_op)op, 0 };
-			return parse_value(ret, str_sub(text, (size_t)at + strlen(ops[op]),
-							text.len));
+			return parse_value(ret,
+					   str_sub(text, (size_t)at + strlen(ops[op]), text.len));
 		}
 		return NULL;
 	}
@@ -216,9 +216,13 @@ static bool field(const void *of, struct str name, struct buf *join, struct str 
 		const char *v = PROTO_MAP_GET(r->n_frontendattrs, r->frontendattrs, "vcs:source");
 		struct str where, fragment;
 
-		if (!v)
-			v = PROTO_MAP_GET(r->n_frontendattrs, r->frontendattrs, "context");
-		if (!v || !strstr(v, ":"))
+		if (v) {
+			*ret = str_from(v);
+			return true;
+		}
+		v = PROTO_MAP_GET(r->n_frontendattrs, r->frontendattrs, "context");
+		/* The name of a local directory is no remote. */
+		if (!v || !strchr(v, ':'))
 			return false;
 		str_cut(str_from(v), '#', &where, &fragment);
 		*ret = where;

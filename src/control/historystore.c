@@ -203,7 +203,8 @@ struct err *history_begin(struct history *h, const history_record *r)
 	SCOPED_ARENA(a);
 	struct str ref = str_from(r->ref), packed = proto_pack_arena(r, &a);
 	struct str event = pack_event(
-		&a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_STARTED, r);
+		&a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_STARTED,
+		r);
 
 	LOCKED(&h->lock);
 	free(map_put(&h->active, ref, mem_dup(packed.ptr, packed.len)));
@@ -311,7 +312,9 @@ struct err *history_end(struct history *h, struct ctx *ctx, struct arena *a, his
 		e = write_error(h, ctx, a, failed, r);
 	if (!e)
 		e = put(h, r);
-	event = pack_event(a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_COMPLETE, r);
+	event = pack_event(
+		a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_COMPLETE,
+		r);
 	lock_take(&h->lock);
 	free(map_del(&h->active, ref));
 	(void)map_del(&h->active_len, ref);
@@ -336,7 +339,9 @@ struct err *history_pin(struct history *h, struct str ref, bool pinned)
 	r->pinned = pinned;
 	r->generation++;
 	TRY(put(h, r));
-	event = pack_event(&a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_COMPLETE, r);
+	event = pack_event(
+		&a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_COMPLETE,
+		r);
 	LOCKED(&h->lock);
 	tell_locked(h, ref, event);
 	return NULL;
@@ -357,7 +362,8 @@ static bool has_blob(const history_record *r, const char *digest)
 	return false;
 }
 
-/* Blobs of a record that is gone, unless another has them too (two builds may have failed alike). */
+/* Blobs of a record that is gone, unless another has them too (two builds may have failed alike).
+ */
 static struct err *remove_blobs(struct history *h, struct ctx *ctx, const history_record *r)
 {
 	const Moby__Buildkit__V1__Descriptor *const all[] = { r->logs, r->externalerror, r->trace };
@@ -403,7 +409,9 @@ struct err *history_delete(struct history *h, struct ctx *ctx, struct str ref)
 	if (!found)
 		return no_ref(ref);
 	TRY(kv_del1(h->kv, KV_LAZY, TABLE, ref));
-	event = pack_event(&a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_DELETED, r);
+	event = pack_event(
+		&a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_DELETED,
+		r);
 	packed = proto_pack_arena(r, &a);
 	lock_take(&h->lock);
 	tell_locked(h, ref, event);
@@ -479,9 +487,12 @@ static struct err *push_finished(struct history_listener *l, struct arena *a,
 	if (req->limit && k > (size_t)req->limit)
 		k = (size_t)req->limit;
 	for (size_t i = 0; i < k; i++)
-		push_event(l, str_from(all[i]->ref),
-			   pack_event(a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_COMPLETE,
-				      all[i]));
+		push_event(
+			l, str_from(all[i]->ref),
+			pack_event(
+				a,
+				MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_COMPLETE,
+				all[i]));
 	return NULL;
 }
 
@@ -497,8 +508,12 @@ static struct err *push_active_locked(struct history_listener *l, struct arena *
 			continue;
 		TRY(PROTO_UNPACK(a, moby__buildkit__v1__build_history_record,
 				 str_make(e->value, len), &r));
-		push_event(l, map_key(e),
-			   pack_event(a, MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_STARTED, r));
+		push_event(
+			l, map_key(e),
+			pack_event(
+				a,
+				MOBY__BUILDKIT__V1__BUILD_HISTORY_EVENT_TYPE__BUILD_HISTORY_EVENT_TYPE_STARTED,
+				r));
 	}
 	return NULL;
 }
@@ -543,7 +558,8 @@ struct err *history_listen(struct history *h, struct ctx *ctx,
 	return NULL;
 }
 
-struct err *history_next(struct history_listener *l, struct ctx *ctx, struct buf *out, bool *ret_eof)
+struct err *history_next(struct history_listener *l, struct ctx *ctx, struct buf *out,
+			 bool *ret_eof)
 {
 	struct history *h = l->history;
 	struct packed p;

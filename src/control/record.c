@@ -1,5 +1,5 @@
-/* The record of a build while it goes on: filled in as things become known, handed to the history at
- * the end. */
+/* The record of a build while it goes on: filled in as things become known, handed to the history
+ * at the end. */
 #include "control/build.h"
 
 #include "base/json.h"

@@ -306,13 +306,14 @@ static struct err *open_all(struct daemon *d)
 	d->solver = solver_new(d->ctx, &sc);
 	make_control(d);
 	if (cfg->history_max_entries > 0)
-		TRYW(history_open(&(struct history_config) {
-					  .dir = arena_printf(&a, "%s/history", cfg->root),
-					  .kv = d->kv,
-					  .max_entries = cfg->history_max_entries,
-					  .max_age_ns = cfg->history_max_age_ns,
-				  },
-				  d->ctx, &d->control.history),
+		TRYW(history_open(
+			     &(struct history_config) {
+				     .dir = arena_printf(&a, "%s/history", cfg->root),
+				     .kv = d->kv,
+				     .max_entries = cfg->history_max_entries,
+				     .max_age_ns = cfg->history_max_age_ns,
+			     },
+			     d->ctx, &d->control.history),
 		     "failed to open build history");
 	d->server =
 		grpc_server_new(d->loop, d->ctx, control_methods, control_n_methods, &d->control);

@@ -68,3 +68,30 @@ def test_failure_text(buildx, ctx):
     assert r.returncode != 0
     assert 'process "/bin/sh -c exit 7" did not complete successfully: exit code: 7' in r.stderr
     assert "Dockerfile:4" in r.stderr and ">>> RUN exit 7" in r.stderr
+
+
+def test_history(buildx, daemon, ctx):
+    (ctx / "Dockerfile").write_text(DF)
+    buildx("build", "--builder", "c", ctx)
+    (ctx / "Dockerfile").write_text(DF + "RUN false\n")
+    assert buildx("build", "--builder", "c", ctx, check=False).returncode != 0
+    rows = [json.loads(x) for x in
+            buildx("history", "ls", "--builder", "c", "--format=json").stdout.splitlines()]
+    assert sorted(r["status"] for r in rows) == ["Completed", "Error"]
+    failed = next(r for r in rows if r["status"] == "Error")["ref"].split("/")[-1]
+    done = next(r for r in rows if r["status"] == "Completed")["ref"].split("/")[-1]
+    r = buildx("history", "logs", "--builder", "c", "--progress=plain", failed)
+    assert "RUN false" in r.stdout + r.stderr
+    r = buildx("history", "inspect", "--builder", "c", failed)
+    assert "exit code: 1" in r.stdout
+    rows = buildx("history", "ls", "--builder", "c", "--format=json", "--filter",
+                  "status=completed").stdout.splitlines()
+    assert [json.loads(x)["ref"].split("/")[-1] for x in rows] == [done]
+    buildx("history", "rm", "--builder", "c", done)
+    # They outlive a restart, the log too.
+    daemon.stop()
+    daemon.start()
+    rows = buildx("history", "ls", "--builder", "c", "--format=json").stdout.splitlines()
+    assert [json.loads(x)["ref"].split("/")[-1] for x in rows] == [failed]
+    r = buildx("history", "logs", "--builder", "c", "--progress=plain", failed)
+    assert "RUN false" in r.stdout + r.stderr
