@@ -22,8 +22,17 @@ registry_factory = support.registry_factory
 registry = support.registry
 
 
-def has_native(tmp_path):
+@pytest.fixture(scope="session")
+def has_native(tmp_path_factory):
     """The daemon's own runtime is asked for by name; one without it says that it finds none."""
+    tmp_path = tmp_path_factory.mktemp("native")
+    try:
+        return probe(tmp_path)
+    except subprocess.TimeoutExpired:
+        return True  # it runs
+
+
+def probe(tmp_path):
     r = subprocess.run([support.BIN / "buildkitd", "--root", tmp_path / "probe", "--addr",
                         f"unix://{tmp_path}/probe.sock", "--oci-worker-binary=native",
                         "--oci-worker-net=host", "--config", "/dev/null", "--otel-socket-path",
@@ -32,14 +41,9 @@ def has_native(tmp_path):
 
 
 @pytest.fixture(params=["runc", "native"])
-def runtime(request, tmp_path):
-    if request.param == "native":
-        try:
-            there = has_native(tmp_path)
-        except subprocess.TimeoutExpired:
-            there = True  # it runs
-        if not there:
-            pytest.skip("this daemon has no native runtime")
+def runtime(request, has_native):
+    if request.param == "native" and not has_native:
+        pytest.skip("this daemon has no native runtime")
     return request.param
 
 
