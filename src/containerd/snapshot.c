@@ -2,49 +2,16 @@
  * active ones "<name>.a"; a committed one is looked at through a view "<name>.v", made when it is
  * first wanted. Labels say whose they are and what differences are between; all of it is known in
  * memory from the open on. */
-#include "containerd/internal.h"
+#include "containerd/snapshotter.h"
 
-#include "base/map.h"
 #include "base/mem.h"
-#include "base/vec.h"
-#include "snapshot/link.h"
 #include "snapshot/mounts.h"
-#include "snapshot/snapshot.h"
-#include "sys/fd.h"
-
-#include <unistd.h>
 
 #define S(method) CTD_SERVICE("snapshots.v1.Snapshots", method)
 #define LABEL_WORKER "buildkit-c/worker"
 #define LABEL_LOWER "buildkit-c/diff-lower"
 #define LABEL_UPPER "buildkit-c/diff-upper"
 #define LABEL_MERGED "buildkit-c/merged"
-/* containerd's limit of a label, less its name. */
-#define MERGED_MAX 4000
-
-struct csnap {
-	enum snapshot_kind kind;
-	char *parent; /* "" for none */
-	/* A difference: what it is between; "" for nothing. */
-	bool is_diff;
-	char *lower, *upper;
-	/* A merge: what of, lowest first, with commas. NULL also when there are too many to note:
-	 * then it is what it differs from its parent by. */
-	char *merged;
-};
-
-struct csnapshotter {
-	struct snapshotter base;
-	struct ctd *ctd;
-	struct lock lock;
-	struct map snaps; /* name -> struct csnap */
-	struct map views; /* names of committed ones that have a view */
-};
-
-static struct csnapshotter *of(struct snapshotter *s)
-{
-	return container_of(s, struct csnapshotter, base);
-}
 
 static void csnap_free(void *p)
 {
@@ -67,8 +34,7 @@ static struct err *missing(struct str name)
 }
 
 /* A copy in the arena. */
-static struct err *find(struct csnapshotter *cs, struct arena *a, struct str name,
-			struct csnap *ret)
+struct err *csnap_find(struct csnapshotter *cs, struct arena *a, struct str name, struct csnap *ret)
 {
 	struct csnap *s;
 
@@ -271,16 +237,16 @@ static struct err *make_view(struct csnapshotter *cs, struct ctx *ctx, struct st
 	return NULL;
 }
 
-static struct err *c_mounts(struct snapshotter *sn, struct arena *a, struct str name,
-			    struct mounts **ret)
+struct err *csnap_mounts(struct snapshotter *sn, struct arena *a, struct str name,
+			 struct mounts **ret)
 {
-	struct csnapshotter *cs = of(sn);
+	struct csnapshotter *cs = csnapshotter_of(sn);
 	Ctd__SnapshotRequest q = CTD__SNAPSHOT_REQUEST__INIT;
 	struct ctx *ctx = cs->ctd->ctx;
 	Ctd__MountsResponse *r;
 	struct csnap s;
 
-	TRY(find(cs, a, name, &s));
+	TRY(csnap_find(cs, a, name, &s));
 	q.snapshotter = (char *)cs->ctd->snapshotter;
 	q.key = key_of(a, name, s.kind);
 	if (s.kind == SNAPSHOT_COMMITTED) {
@@ -299,7 +265,7 @@ static struct err *c_stat(struct snapshotter *sn, struct arena *a, struct str na
 {
 	struct csnap s;
 
-	TRY(find(of(sn), a, name, &s));
+	TRY(csnap_find(csnapshotter_of(sn), a, name, &s));
 	*ret = (struct snapshot_info) { s.kind, str_dup(a, name), str_from(s.parent) };
 	return NULL;
 }
@@ -315,7 +281,7 @@ static struct err *check_free(struct csnapshotter *cs, struct str name)
 static struct err *add(struct snapshotter *sn, const char *method, struct str name,
 		       struct str parent, enum snapshot_kind kind)
 {
-	struct csnapshotter *cs = of(sn);
+	struct csnapshotter *cs = csnapshotter_of(sn);
 	Ctd__MountsResponse *r;
 	SCOPED_ARENA(a);
 
@@ -325,7 +291,7 @@ static struct err *add(struct snapshotter *sn, const char *method, struct str na
 	return NULL;
 }
 
-static struct err *c_prepare(struct snapshotter *sn, struct str name, struct str parent)
+struct err *csnap_prepare(struct snapshotter *sn, struct str name, struct str parent)
 {
 	return add(sn, S("Prepare"), name, parent, SNAPSHOT_ACTIVE);
 }
@@ -335,8 +301,8 @@ static struct err *c_view(struct snapshotter *sn, struct str name, struct str pa
 	return add(sn, S("View"), name, parent, SNAPSHOT_VIEW);
 }
 
-static struct err *commit_as(struct csnapshotter *cs, struct str name, struct str active,
-			     const struct csnap *s)
+struct err *csnap_commit_as(struct csnapshotter *cs, struct str name, struct str active,
+			    const struct csnap *s)
 {
 	SCOPED_ARENA(a);
 
@@ -348,27 +314,27 @@ static struct err *commit_as(struct csnapshotter *cs, struct str name, struct st
 
 static struct err *c_commit(struct snapshotter *sn, struct str name, struct str active)
 {
-	struct csnapshotter *cs = of(sn);
+	struct csnapshotter *cs = csnapshotter_of(sn);
 	struct csnap s;
 	SCOPED_ARENA(a);
 
-	TRY(find(cs, &a, active, &s));
+	TRY(csnap_find(cs, &a, active, &s));
 	if (s.kind != SNAPSHOT_ACTIVE)
 		return err_new(ERR_FAILED_PRECONDITION, "snapshot %.*s is not active",
 			       STR_ARG(active));
 	if (!str_eq(name, active))
 		TRY(check_free(cs, name));
 	s.kind = SNAPSHOT_COMMITTED;
-	return commit_as(cs, name, active, &s);
+	return csnap_commit_as(cs, name, active, &s);
 }
 
-static struct err *c_remove(struct snapshotter *sn, struct str name)
+struct err *csnap_remove(struct snapshotter *sn, struct str name)
 {
-	struct csnapshotter *cs = of(sn);
+	struct csnapshotter *cs = csnapshotter_of(sn);
 	struct csnap s;
 	SCOPED_ARENA(a);
 
-	TRY(find(cs, &a, name, &s));
+	TRY(csnap_find(cs, &a, name, &s));
 	if (s.kind == SNAPSHOT_COMMITTED && has_view(cs, name)) {
 		TRY(remove_key(cs, view_of(&a, name)));
 		LOCKED(&cs->lock);
@@ -382,13 +348,13 @@ static struct err *c_remove(struct snapshotter *sn, struct str name)
 static struct err *c_usage(struct snapshotter *sn, struct ctx *ctx, struct str name,
 			   uint64_t *ret_bytes, uint64_t *ret_inodes)
 {
-	struct csnapshotter *cs = of(sn);
+	struct csnapshotter *cs = csnapshotter_of(sn);
 	Ctd__SnapshotRequest q = CTD__SNAPSHOT_REQUEST__INIT;
 	Ctd__UsageResponse *r;
 	struct csnap s;
 	SCOPED_ARENA(a);
 
-	TRY(find(cs, &a, name, &s));
+	TRY(csnap_find(cs, &a, name, &s));
 	q.snapshotter = (char *)cs->ctd->snapshotter;
 	q.key = key_of(&a, name, s.kind);
 	TRY(ctd_call(cs->ctd, ctx, S("Usage"), &q, &a, &ctd__usage_response__descriptor, &r, NULL));
@@ -400,7 +366,7 @@ static struct err *c_usage(struct snapshotter *sn, struct ctx *ctx, struct str n
 static struct err *c_each(struct snapshotter *sn,
 			  struct err *(*fn)(void *arg, const struct snapshot_info *info), void *arg)
 {
-	struct csnapshotter *cs = of(sn);
+	struct csnapshotter *cs = csnapshotter_of(sn);
 	struct snapshot_info *all;
 	struct map_entry **sorted;
 	SCOPED_ARENA(a);
@@ -422,171 +388,11 @@ static struct err *c_each(struct snapshotter *sn,
 	return NULL;
 }
 
-/* ---- merges and differences, by copying ---- */
-
-/* From one tree to another; "" is the empty one. */
-struct step {
-	struct str lower, upper;
-};
-struct steps { /* the last one first */
-	struct step *items;
-	size_t len, cap;
-};
-
-static struct err *add_steps(struct csnapshotter *cs, struct arena *a, struct str name,
-			     struct steps *out)
-{
-	VEC(struct str) todo = VEC_INIT; /* the topmost last */
-	struct err *e = NULL;
-
-	vec_push(&todo, name);
-	while (todo.len && !e) {
-		struct csnap s;
-
-		name = vec_pop(&todo);
-		if (!name.len)
-			continue;
-		e = find(cs, a, name, &s);
-		if (e)
-			break;
-		if (s.merged) {
-			/* All that its parts deleted counts, even where there was nothing then. */
-			struct str rest = str_from(s.merged), part;
-
-			while (str_next(&rest, ',', &part))
-				vec_push(&todo, part);
-			continue;
-		}
-		vec_push(out, ((struct step) {
-				      .lower = str_from(s.is_diff ? s.lower : s.parent),
-				      .upper = s.is_diff ? str_from(s.upper) : name,
-			      }));
-		if (!s.is_diff)
-			vec_push(&todo, str_from(s.parent));
-	}
-	vec_fini(&todo);
-	return e;
-}
-
-static struct err *open_tree(struct csnapshotter *cs, struct str name, struct localmount **ret)
-{
-	struct mounts *m;
-	SCOPED_ARENA(a);
-
-	TRY(c_mounts(&cs->base, &a, name, &m));
-	return localmount_open(m, NULL, ret);
-}
-
-static struct err *open_nothing(int *ret)
-{
-	CLEANUP(localmount_closep) struct localmount *l = NULL;
-	struct mounts m = { .kind = MOUNT_TMPFS, .readonly = true };
-
-	TRY(localmount_open(&m, NULL, &l));
-	return fd_dup(localmount_dirfd(l), ret);
-}
-
-static struct err *apply_step(struct csnapshotter *cs, struct ctx *ctx, const struct step *s,
-			      int to)
-{
-	CLEANUP(localmount_closep) struct localmount *low = NULL;
-	CLEANUP(localmount_closep) struct localmount *up = NULL;
-	CLEANUP_FD int nothing = -1;
-	struct linker k;
-	struct err *e;
-
-	if (s->lower.len)
-		TRY(open_tree(cs, s->lower, &low));
-	if (s->upper.len)
-		TRY(open_tree(cs, s->upper, &up));
-	else
-		TRY(open_nothing(&nothing));
-	linker_init(&k, to);
-	k.copies = true;
-	e = changes_between(ctx, low ? localmount_dirfd(low) : -1,
-			    up ? localmount_dirfd(up) : nothing, linker_change, &k);
-	if (!e)
-		e = linker_finish(&k);
-	linker_fini(&k);
-	return e;
-}
-
-/* Makes the committed `name` on `base` by these steps. */
-static struct err *run_steps(struct csnapshotter *cs, struct ctx *ctx, struct str name,
-			     struct str base, struct steps *steps, const struct csnap *as)
-{
-	CLEANUP(localmount_closep) struct localmount *to = NULL;
-	struct csnap s = *as;
-	struct err *e;
-	SCOPED_ARENA(a);
-
-	TRY(c_prepare(&cs->base, name, base));
-	e = open_tree(cs, name, &to);
-	while (!e && steps->len) {
-		struct step x = vec_pop(steps);
-
-		e = apply_step(cs, ctx, &x, localmount_dirfd(to));
-	}
-	localmount_closep(&to);
-	s.kind = SNAPSHOT_COMMITTED;
-	s.parent = str_cstr(&a, base);
-	if (!e)
-		e = commit_as(cs, name, name, &s);
-	if (e)
-		err_free(c_remove(&cs->base, name));
-	return e;
-}
-
-/* The first parent, unless that is a difference, is what the others are put on. */
-static struct err *c_merge(struct snapshotter *sn, struct ctx *ctx, struct str name,
-			   const struct str *parents, size_t n)
-{
-	struct csnapshotter *cs = of(sn);
-	struct steps steps = { 0 };
-	struct csnap first;
-	struct err *e;
-	SCOPED_ARENA(a);
-	SCOPED_BUF(merged, MERGED_MAX);
-	struct csnap as = { 0 };
-	size_t from;
-
-	for (size_t i = 0; i < n; i++)
-		buf_addf(&merged, "%s%.*s", i ? "," : "", STR_ARG(parents[i]));
-	if (!merged.overflow)
-		as.merged = (char *)buf_cstr(&merged);
-	TRY(find(cs, &a, parents[0], &first));
-	from = first.is_diff ? 0 : 1;
-	e = NULL;
-	for (size_t i = n; i-- > from && !e;)
-		e = add_steps(cs, &a, parents[i], &steps);
-	if (!e)
-		e = run_steps(cs, ctx, name, from ? parents[0] : STR_NONE, &steps, &as);
-	vec_fini(&steps);
-	return err_wrap(e, "failed to merge");
-}
-
-static struct err *c_between(struct snapshotter *sn, struct ctx *ctx, struct str name,
-			     struct str lower, struct str upper)
-{
-	struct csnapshotter *cs = of(sn);
-	struct steps steps = { 0 };
-	struct csnap s = { .is_diff = true };
-	struct err *e;
-	SCOPED_ARENA(a);
-
-	s.lower = str_cstr(&a, lower);
-	s.upper = str_cstr(&a, upper);
-	vec_push(&steps, ((struct step) { lower, upper }));
-	e = run_steps(cs, ctx, name, STR_NONE, &steps, &s);
-	vec_fini(&steps);
-	return err_wrap(e, "failed to take the difference");
-}
-
 /* ---- opening ---- */
 
 static void c_free(struct snapshotter *sn)
 {
-	struct csnapshotter *cs = of(sn);
+	struct csnapshotter *cs = csnapshotter_of(sn);
 
 	map_fini(&cs->snaps, csnap_free);
 	map_fini(&cs->views, NULL);
@@ -597,15 +403,15 @@ static void c_free(struct snapshotter *sn)
 static const struct snapshotter_ops ops = {
 	.name = "containerd",
 	.stat = c_stat,
-	.prepare = c_prepare,
+	.prepare = csnap_prepare,
 	.view = c_view,
 	.commit = c_commit,
-	.mounts = c_mounts,
-	.remove = c_remove,
+	.mounts = csnap_mounts,
+	.remove = csnap_remove,
 	.usage = c_usage,
 	.each = c_each,
-	.merge = c_merge,
-	.between = c_between,
+	.merge = csnap_merge,
+	.between = csnap_between,
 	.free = c_free,
 };
 
