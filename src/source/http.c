@@ -380,6 +380,44 @@ static struct err *auth_header(struct http_instance *i, const struct source_env 
 	return NULL;
 }
 
+static bool fits(const struct http_instance *i, const struct known *k, struct str etag)
+{
+	return (!etag.len || str_eq(etag, k->etag)) &&
+	       (!digest_is_set(&i->checksum) || digest_eq(&k->digest, &i->checksum));
+}
+
+/* Asks for the head only: servers that don't know If-None-Match still say the ETag. gzip, because
+ * with compression some have another one. Whatever fails, the real request says why. */
+static bool is_unchanged(struct http_instance *i, const struct source_env *env,
+			 const struct httpc_request *get, const struct known *known, size_t n)
+{
+	struct httpc_header h[MAX_HEADERS + 4];
+	struct httpc_request rq = { .method = "HEAD",
+				    .url = get->url,
+				    .headers = h,
+				    .n_headers = get->n_headers + 1,
+				    .http2 = true };
+	struct httpc_response resp;
+	struct str etag;
+	SCOPED_ARENA(a);
+	struct err *e;
+
+	memcpy(h, get->headers, get->n_headers * sizeof(*h));
+	h[get->n_headers] = (struct httpc_header) { STR("Accept-Encoding"), STR("gzip") };
+	e = httpc_do(i->src->client, env->ctx, &a, &rq, &resp);
+	err_free(e);
+	if (e || (resp.status != 200 && resp.status != 304))
+		return false;
+	etag = httpc_header_get(&resp, "ETag");
+	/* Without one it is clear only which it is if there is one to choose from. */
+	if (!etag.len && (resp.status != 304 || n != 1))
+		return false;
+	for (size_t k = 0; k < n; k++)
+		if (fits(i, &known[k], etag) && use_known(i, env->ctx, &known[k]))
+			return true;
+	return false;
+}
+
 /* The file, from an earlier record if the server says that it is still the same. */
 static struct err *get(struct http_instance *i, const struct source_env *env)
 {
@@ -417,15 +455,14 @@ static struct err *get(struct http_instance *i, const struct source_env *env)
 			buf_addf(&etags, "%s%.*s", etags.len ? ", " : "", STR_ARG(known[k].etag));
 	if (etags.len && !etags.overflow)
 		h[rq.n_headers++] = (struct httpc_header) { STR("If-None-Match"), buf_str(&etags) };
+	if (etags.len && !etags.overflow && is_unchanged(i, env, &rq, known, n_known))
+		return NULL;
 	TRY(httpc_do(i->src->client, env->ctx, &a, &rq, &resp));
 	if (d.not_modified) {
 		struct str etag = httpc_header_get(&resp, "ETag");
 
 		for (size_t k = 0; k < n_known; k++)
-			if ((!etag.len || str_eq(etag, known[k].etag)) &&
-			    (!digest_is_set(&i->checksum) ||
-			     digest_eq(&known[k].digest, &i->checksum)) &&
-			    use_known(i, env->ctx, &known[k]))
+			if (fits(i, &known[k], etag) && use_known(i, env->ctx, &known[k]))
 				return NULL;
 		return err_new(ERR_UNKNOWN, "invalid response status 304");
 	}
