@@ -62,11 +62,11 @@ static struct err *no_match(const struct worker *w, const struct str *filters, s
 struct err *worker_select(struct worker *w, const struct str *filters, size_t n,
 			  struct worker **ret)
 {
+	SCOPED_ARENA(a); /* the filter is in it: first made, last freed */
 	CLEANUP(filter_freep) struct filter *f = NULL;
 	const struct worker_set alone = { &w, 1 };
 	const struct worker_set *set = w->set ? w->set : &alone;
 	struct worker named = *w;
-	SCOPED_ARENA(a);
 
 	*ret = w;
 	if (!n)
