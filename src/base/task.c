@@ -29,6 +29,10 @@ struct task_pool {
 	struct list queue;
 	size_t n_threads, n_idle, n_queued, n_active;
 	bool stopping;
+	/* The thread that ended last: whoever ends next waits for its end, so that at the end of the
+	 * pool no thread is still on its way out (libraries free what they keep for it there). */
+	pthread_t ended;
+	bool has_ended;
 	struct ctx *idle_ctx; /* never cancelled: for timed waits */
 };
 
@@ -54,6 +58,8 @@ void task_pool_free(struct task_pool *p)
 	while (p->n_threads)
 		cond_wait_uninterrupted(&p->gone, &p->lock);
 	lock_drop(&p->lock);
+	if (p->has_ended)
+		(void)pthread_join(p->ended, NULL);
 	ctx_unref(p->idle_ctx);
 	cond_fini(&p->work);
 	cond_fini(&p->gone);
@@ -94,7 +100,8 @@ static void run(struct task *t)
 static void *thread_main(void *arg)
 {
 	struct task_pool *p = arg;
-	bool timeout = false;
+	bool timeout = false, has_before;
+	pthread_t before;
 
 	lock_take(&p->lock);
 	for (;;) {
@@ -117,8 +124,14 @@ static void *thread_main(void *arg)
 		p->n_idle--;
 	}
 	p->n_threads--;
+	before = p->ended;
+	has_before = p->has_ended;
+	p->ended = pthread_self();
+	p->has_ended = true;
 	cond_broadcast(&p->gone);
 	lock_drop(&p->lock);
+	if (has_before)
+		(void)pthread_join(before, NULL);
 	return NULL;
 }
 
@@ -133,7 +146,6 @@ static void add_thread_locked(struct task_pool *p)
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 	(void)pthread_attr_setstacksize(&attr, STACK_SIZE);
 #endif
-	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	/* Signals are the main thread's business. */
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
