@@ -2,7 +2,8 @@
  * in front of its keys, so a commit over several tables rewrites one path and readers need
  * no table handles. Byte 0 holds the table names.
  *
- * kv_lmdb.c: environment, reading, changing. batch.c: group commit and syncing. */
+ * kv_lmdb.c: reading, changing, opening. lmdb_env.c: the environment and its files. batch.c: group
+ * commit and syncing. */
 #ifndef KV_KV_LMDB_H
 #define KV_KV_LMDB_H
 
@@ -95,6 +96,16 @@ struct err *lmdb_grow(struct kv_lmdb *k) ERR_RESULT;
 struct err *lmdb_rotate(struct kv_lmdb *k) ERR_RESULT;
 /* Is it large enough to matter, and is most of it free? With the baton. */
 struct err *lmdb_is_mostly_free(struct kv_lmdb *k, bool *ret) ERR_RESULT;
+/* After a power loss or reboot: the file as it was when it was last marked. Before lmdb_env_open.
+ */
+struct err *lmdb_restore(struct kv_lmdb *k) ERR_RESULT;
+/* Is the last mark of this boot? */
+bool lmdb_same_boot(const struct kv_lmdb *k);
+void lmdb_drop_generation(struct kv_lmdb *k, uint64_t generation);
+/* The data file of the generation before or after, from a copy that was cut off. */
+void lmdb_drop_leftovers(struct kv_lmdb *k, uint64_t keep);
+/* Names of the tables, at open. */
+struct err *lmdb_load_tables(struct kv_lmdb *k, MDB_txn *txn) ERR_RESULT;
 /* The meta page of the last commit, and a pin on it. With the baton. */
 struct err *lmdb_capture(struct kv_lmdb *k, struct mark *ret, MDB_txn **ret_pin) ERR_RESULT;
 
