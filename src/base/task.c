@@ -29,8 +29,9 @@ struct task_pool {
 	struct list queue;
 	size_t n_threads, n_idle, n_queued, n_active;
 	bool stopping;
-	/* The thread that ended last: whoever ends next waits for its end, so that at the end of the
-	 * pool no thread is still on its way out (libraries free what they keep for it there). */
+	/* The thread that ended last: whoever ends next waits for its end, so that at the end of
+	 * the pool no thread is still on its way out (libraries free what they keep for it there).
+	 */
 	pthread_t ended;
 	bool has_ended;
 	struct ctx *idle_ctx; /* never cancelled: for timed waits */
